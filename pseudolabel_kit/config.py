@@ -1,0 +1,237 @@
+"""The typed configuration tree: its defaults, its TOML form, and how layers are merged.
+
+A run's configuration is the defaults, overlaid by a recipe, then by a TOML file, then by the
+command line; the result is written to `run.toml` and repeats the run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pseudolabel_kit.errors import ConfigError, nearest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Moment = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(%|epochs?|steps?)$")]
+StartMoment = Annotated[
+    str, Field(pattern=r"^(\d+(\.\d+)?(%|epochs?|steps?)|val\.[a-z_]+>=\d*\.?\d+)$")
+]
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, and deaf to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Section):
+    """Which images, which of them have labels, and how they are read."""
+
+    source: str = Field("phantom", description="manifest.csv, its folder, or a dataset's name")
+    size: int = Field(0, ge=0, description="side in pixels; 0 = as stored, if all are alike")
+    labelled: Fraction | None = Field(
+        None, description="share of the training rows that keep their labels, whole patients"
+    )
+    val: Fraction = Field(0.15, description="share for val, where the data names no splits")
+    test: Fraction = Field(0.2, description="share for test, where the data names no splits")
+    weak_labels: bool = Field(False, description="train on class labels of unlabelled rows")
+    region: Literal["keep", "black"] = Field("keep", description="what to do outside the region")
+    lesion_classes: tuple[str, ...] = Field(
+        (), description="classes that can hold lesions; empty = those seen with one in labelled rows"
+    )
+    cache: str = Field("", description="folder of decoded images; empty = the user's cache")
+
+
+class MethodConfig(Section):
+    """The parts, by reference: name:option=value:option=value."""
+
+    backbone: str = Field("vgg-multiscale", description="builds the network")
+    explainer: str = Field("ig,caam", description="a list, or none")
+    fuser: str = Field("sharpen", description="makes the pseudo labels")
+    perturbation: str = Field("contrast-sharpness", description="a list, applied in turn, or none")
+    teacher: Literal["self", "ema"] = Field("self", description="whose answer becomes the label")
+
+
+class LossConfig(Section):
+    """beta * classification + gamma * segmentation + eta * consistency."""
+
+    classification: NotNegative = Field(1.0, description="beta")
+    segmentation: NotNegative = Field(5.0, description="gamma")
+    consistency: NotNegative = Field(1.0, description="eta")
+    consistency_start: StartMoment = Field(
+        "20%", description="when L_u joins: 20%, 5epochs, 100steps, or val.dice>=0.5"
+    )
+    consistency_ramp: Moment = Field("20%", description="how long it grows to eta")
+    background_weight: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="w of eq. 11 and 12"
+    )
+    debias: bool = Field(True, description="undo w in the teacher's logits before fusing")
+
+
+class OptimiserConfig(Section):
+    """Adam and its learning rate over the run."""
+
+    lr: Positive = Field(1e-3, description="initial learning rate")
+    betas: tuple[Fraction, Fraction] = Field((0.5, 0.9), description="Adam's betas")
+    weight_decay: NotNegative = Field(0.0, description="decoupled (AdamW)")
+    schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the rate")
+    step_every: Moment = Field("20epochs", description="schedule=step: how often it falls")
+    step_factor: Positive = Field(0.1, description="schedule=step: by how much")
+    floor: Fraction = Field(0.01, description="schedule=cosine: the last rate over the first")
+    clip: NotNegative = Field(5.0, description="largest gradient norm; 0 = never clipped")
+
+
+class TrainConfig(Section):
+    """How long, how many at a time, on what."""
+
+    steps: int | None = Field(None, ge=1, description="length in steps; overrides epochs")
+    epochs: int = Field(20, ge=1, description="an epoch passes once over the longer stream")
+    batch_size: int = Field(8, ge=1, description="labelled rows a step, over all processes")
+    unlabelled_ratio: Positive = Field(1.0, description="unlabelled rows for each labelled one")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="decay of the averaged weights that are evaluated; 0 = off"
+    )
+    seed: int = Field(0, ge=0)
+    devices: int = Field(1, ge=1)
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+
+class AugmentConfig(Section):
+    """The weak view: geometry that both views share."""
+
+    flip: Fraction = Field(0.5, description="probability of a horizontal flip")
+    shift: Annotated[float, Field(ge=0, le=0.5)] = Field(0.06, description="largest, over the side")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="largest change of size")
+
+
+class EvaluateConfig(Section):
+    """Measures on val during training."""
+
+    every: Moment = Field("1epoch", description="how often val is measured")
+    select: Literal["dice", "accuracy", "auc", "miou"] = Field(
+        "dice", description="the measure on val whose best checkpoint is kept"
+    )
+    bootstrap: int = Field(1000, ge=0, description="resamples for the intervals; 0 = none")
+    figures: int = Field(6, ge=0, description="validation images shown in the report")
+
+
+class AuditConfig(Section):
+    """Watching the pseudo labels."""
+
+    holdout: Fraction = Field(0.2, description="labelled patients kept for the pre-flight audit")
+    rows: int = Field(64, ge=1, description="unlabelled rows audited after every epoch")
+    strict: bool = Field(False, description="refuse to start L_u where fusing makes labels worse")
+    drift: Annotated[float, Field(gt=1)] = Field(
+        2.0, description="alarm when the mean label leaves the decoder's own by this factor"
+    )
+
+
+class Config(Section):
+    """Everything that decides a run."""
+
+    recipe: str = Field("calibrated", description="the named recipe that this came from")
+    data: DataConfig = DataConfig()
+    method: MethodConfig = MethodConfig()
+    loss: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    audit: AuditConfig = AuditConfig()
+
+    def to_toml(self) -> str:
+        """TOML that `read_toml` and `resolve` turn into an equal configuration."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+Layer = Mapping[str, Any]
+
+
+def resolve(*layers: Layer, origin: str = "the configuration") -> Config:
+    """The defaults overlaid by each layer in turn.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest is named) or a value is out of range.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = overlay(merged, layer)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(error)}") from None
+
+
+def overlay(base: Layer, top: Layer) -> dict[str, Any]:
+    """`base` with the values of `top` over it, table by table.
+
+    >>> overlay({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def assignment(text: str) -> dict[str, Any]:
+    """A layer from one `--set` of the command line; the value is TOML, or else a bare string.
+
+    >>> assignment("train.steps=10")
+    {'train': {'steps': 10}}
+    >>> assignment("data.source=my data")
+    {'data': {'source': 'my data'}}
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: expected key=value, as in --set train.steps=100")
+    try:
+        layer: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        layer = value
+    for name in reversed(key.strip().split(".")):
+        layer = {name: layer}
+    return dict(layer)
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Every dotted key of the tree."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    if first["type"] == "extra_forbidden":
+        return f"there is no key '{key}'{nearest(key, keys())}"
+    return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

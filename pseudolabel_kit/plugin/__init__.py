@@ -1,0 +1,1 @@
+"""The door: components, references, hooks and the catalogue. Imports no torch."""
