@@ -44,7 +44,7 @@ class DataConfig(Section):
     weak_labels: bool = Field(False, description="train on class labels of unlabelled rows")
     region: Literal["keep", "black"] = Field("keep", description="what to do outside the region")
     lesion_classes: tuple[str, ...] = Field(
-        (), description="classes that can hold lesions; empty = those seen with one in labelled rows"
+        (), description="classes that can hold lesions; empty = the dataset's own"
     )
     cache: str = Field("", description="folder of decoded images; empty = the user's cache")
 
