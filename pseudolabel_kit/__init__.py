@@ -1,1 +1,48 @@
-"""Pseudo-label strategies for semi-supervised medical imaging, as plugins."""
+"""Pseudo-label strategies for semi-supervised medical imaging, as plugins.
+
+Everything a script needs, imported when first used: `import pseudolabel_kit` loads no torch.
+
+    config = resolve({"method": {"fuser": "fixmatch"}})   # pseudolabel_kit.config
+    run = pseudolabel_kit.train(config)
+    pseudolabel_kit.evaluate(run, split="test")
+    predictor = pseudolabel_kit.load(run)
+    fuser = pseudolabel_kit.build("fuser", "sharpen:norm=pixel")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.engine.evaluate import evaluate as evaluate
+    from pseudolabel_kit.engine.predict import load as load
+    from pseudolabel_kit.engine.run import train as train
+    from pseudolabel_kit.plugin.build import build as build
+    from pseudolabel_kit.plugin.catalogue import catalogue as catalogue
+
+    __version__: str
+
+_HOMES = {
+    "build": "pseudolabel_kit.plugin.build",
+    "catalogue": "pseudolabel_kit.plugin.catalogue",
+    "evaluate": "pseudolabel_kit.engine.evaluate",
+    "load": "pseudolabel_kit.engine.predict",
+    "train": "pseudolabel_kit.engine.run",
+}
+
+__all__ = ["__version__", "build", "catalogue", "evaluate", "load", "train"]  # noqa: F822
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pseudolabel-kit")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,27 @@
+"""The two places that people read: results on `out`, everything else on `err`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TextIO
+
+from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def show_warnings() -> None:
+    """From now on show a warning as one line on `err`, above any progress bar."""
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    err.print(f"plk: warning: {message}", style="yellow", markup=False)
