@@ -31,7 +31,7 @@ _HOMES = {
     "train": "pseudolabel_kit.engine.run",
 }
 
-__all__ = ["__version__", "build", "catalogue", "evaluate", "load", "train"]  # noqa: F822
+__all__ = ["__version__", "build", "catalogue", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,15 @@
-"""The door: components, references, hooks and the catalogue. Imports no torch."""
+"""The door: components, references, hooks and the catalogue. Imports no torch.
+
+A plugin's light module needs no more than this:
+
+    from pseudolabel_kit.plugin import Component, hookimpl
+
+    @hookimpl
+    def plk_components() -> list[Component]:
+        return [Component("fuser", "mine", "my_package.mine:Mine", "Fuses as I like it.")]
+"""
+
+from pseudolabel_kit.plugin.component import Component
+from pseudolabel_kit.plugin.hooks import hookimpl
+
+__all__ = ["Component", "hookimpl"]

@@ -1,0 +1,93 @@
+"""From a reference to a part: find it, import it, read its options, make it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from importlib.resources import files
+from typing import Any, Literal, overload
+
+from pseudolabel_kit.errors import ConfigError, PluginError, nearest
+from pseudolabel_kit.interfaces import Backbone, Dataset, Explainer, Fuser, Perturbation
+from pseudolabel_kit.plugin.catalogue import catalogue
+from pseudolabel_kit.plugin.component import Kind
+from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.options import convert, options, to_text
+from pseudolabel_kit.plugin.reference import Reference, parse
+
+
+@overload
+def build(kind: Literal["backbone"], reference: str | Reference) -> Backbone: ...
+@overload
+def build(kind: Literal["explainer"], reference: str | Reference) -> Explainer: ...
+@overload
+def build(kind: Literal["fuser"], reference: str | Reference) -> Fuser: ...
+@overload
+def build(kind: Literal["perturbation"], reference: str | Reference) -> Perturbation: ...
+@overload
+def build(kind: Literal["dataset"], reference: str | Reference) -> Dataset: ...
+@overload
+def build(kind: Kind, reference: str | Reference) -> Any: ...
+def build(kind: Kind, reference: str | Reference) -> Any:
+    """One part by its reference.
+
+    `build("fuser", "sharpen:norm=pixel")` is `Sharpen(norm="pixel")`. Values are read by the
+    type of their field: "true", "none", "0.3/0.4/0.4" for a tuple, or one word of a `Literal`.
+
+    Raises:
+        ConfigError: the reference is malformed, an option is unknown (the nearest is named)
+            or out of range.
+        PluginError: nobody offers the part, several do, or its module cannot be imported.
+    """
+    if isinstance(reference, str):
+        reference = parse(reference)
+    if kind == "recipe":
+        raise ConfigError(f"'{reference}' is a recipe: a file to read, not a part to build")
+    installed = catalogue()
+    part = installed.load(installed.find(kind, reference.name))
+    try:
+        return part(**_values(part, reference))
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
+
+
+def reference_of(part: Any, name: str) -> Reference:
+    """The shortest reference that builds an equal part: its options that are not the default."""
+    changed = []
+    for field, option in zip(_fields(part), options(type(part)), strict=True):
+        text = to_text(getattr(part, field))
+        if text != option.default:
+            changed.append((field, text))
+    return Reference(name, tuple(changed))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The tables of a recipe, as TOML reads them.
+
+    Raises:
+        PluginError: nobody offers the recipe, several do, or its file cannot be read.
+    """
+    offer = catalogue().find("recipe", name)
+    package, _, path = offer.component.target.partition(":")
+    try:
+        return tomllib.loads(files(package).joinpath(path).read_text(encoding="utf-8"))
+    except (OSError, ImportError, ValueError) as error:
+        reason = in_a_line(error)
+        raise PluginError(f"recipe '{offer}' ({offer.component.target}): {reason}") from error
+
+
+def _values(part: type[Any], reference: Reference) -> dict[str, Any]:
+    known = {option.name: option for option in options(part)}
+    values = {}
+    for name, text in reference.options:
+        if name not in known:
+            raise ConfigError(f"there is no option '{name}'{nearest(name, known)}")
+        values[name] = convert(known[name], text)
+    for option in known.values():
+        if option.default is None and option.name not in values:
+            raise ConfigError(f"option '{option.name}' must be given ({option.type})")
+    return values
+
+
+def _fields(part: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(part) if field.init]

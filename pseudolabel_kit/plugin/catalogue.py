@@ -1,0 +1,137 @@
+"""Everything that is installed: found once, named by kind and name, imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from inspect import isabstract
+from typing import Any
+
+from pseudolabel_kit import interfaces
+from pseudolabel_kit.errors import PluginError, nearest
+from pseudolabel_kit.plugin import discovery
+from pseudolabel_kit.plugin.component import Component, Kind
+from pseudolabel_kit.plugin.discovery import Broken, Plugin
+from pseudolabel_kit.plugin.hooks import Observers
+
+CONTRACTS: dict[Kind, type] = {
+    "backbone": interfaces.Backbone,
+    "explainer": interfaces.Explainer,
+    "fuser": interfaces.Fuser,
+    "perturbation": interfaces.Perturbation,
+    "dataset": interfaces.Dataset,
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component and the plugin that brings it."""
+
+    component: Component
+    plugin: str
+
+    def __str__(self) -> str:
+        """The qualified name: "captum/ig"."""
+        return f"{self.plugin}/{self.component.name}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The installed plugins.
+
+    Attributes:
+        plugins: those that loaded, sorted by name.
+        broken: those that did not, sorted by name.
+        disabled: the names of those that were switched off.
+    """
+
+    plugins: tuple[Plugin, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+    def offers(self, kind: Kind | None = None) -> Iterator[Offer]:
+        """What is on offer, of one kind or of all, plugin by plugin."""
+        for plugin in self.plugins:
+            for component in plugin.components:
+                if kind in (None, component.kind):
+                    yield Offer(component, plugin.name)
+
+    def find(self, kind: Kind, name: str) -> Offer:
+        """The one part of this kind and name; `name` may be qualified, as "captum/ig".
+
+        Raises:
+            PluginError: nobody offers it, or several do and the name is not qualified.
+        """
+        offers = list(self.offers(kind))
+        matches = [offer for offer in offers if name in (offer.component.name, str(offer))]
+        if len(matches) > 1:
+            both = " or ".join(f"'{offer}'" for offer in matches)
+            raise PluginError(f"several plugins offer the {kind} '{name}': say {both}")
+        if not matches:
+            known = [offer.component.name for offer in offers] + list(map(str, offers))
+            raise PluginError(f"there is no {kind} '{name}'{nearest(name, known)}{self._missing()}")
+        return matches[0]
+
+    def load(self, offer: Offer) -> type[Any]:
+        """Import the class of a part (not of a recipe, which is a file).
+
+        Raises:
+            PluginError: the module cannot be imported, or the class breaks its contract;
+                every other part stays usable.
+        """
+        component = offer.component
+        module, _, attribute = component.target.partition(":")
+        try:
+            part = getattr(import_module(module), attribute)
+        except Exception as error:  # a stranger's module: it may raise anything when imported
+            reason = discovery.in_a_line(error)
+            raise PluginError(
+                f"{component.kind} '{component.name}' of plugin '{offer.plugin}' "
+                f"cannot be imported: {reason}"
+            ) from error
+        _check(offer, part)
+        return part  # type: ignore[no-any-return]
+
+    def observers(self) -> Observers:
+        """The observing hooks of all plugins, ready to be told of a run."""
+        return Observers((plugin.name, plugin.hooks) for plugin in self.plugins)
+
+    def _missing(self) -> str:
+        broken = [f"'{each.name}' ({each.reason})" for each in self.broken]
+        hints = [f"it may be in a broken plugin: {', '.join(broken)}"] if broken else []
+        if self.disabled:
+            hints.append(f"switched off: {', '.join(self.disabled)}")
+        return "".join(f"; {hint}" for hint in hints)
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Everything installed but what PLK_DISABLE_PLUGINS names; read once in a process."""
+    return read()
+
+
+def read(disabled: Set[str] = frozenset()) -> Catalogue:
+    """Load every plugin but the `disabled` ones and those that PLK_DISABLE_PLUGINS names."""
+    points = discovery.discover()
+    off = disabled | discovery.disabled_names(points)
+    loaded: list[Plugin | Broken] = []
+    for point in points:
+        if point.name not in off:
+            loaded.append(discovery.load(point, taken=[each.name for each in loaded]))
+    plugins = tuple(each for each in loaded if isinstance(each, Plugin))
+    broken = tuple(each for each in loaded if isinstance(each, Broken))
+    switched_off = tuple(sorted({point.name for point in points} & off))
+    return Catalogue(plugins, broken, switched_off)
+
+
+def _check(offer: Offer, part: Any) -> None:
+    kind = offer.component.kind
+    contract = CONTRACTS.get(kind, object)
+    who = f"{kind} '{offer.component.name}' of plugin '{offer.plugin}'"
+    if not isinstance(part, type) or not issubclass(part, contract):
+        raise PluginError(f"{who}: {part!r} is not a subclass of interfaces.{contract.__name__}")
+    if isabstract(part):
+        missing = ", ".join(sorted(part.__abstractmethods__))
+        raise PluginError(f"{who}: {part.__name__} does not define {missing}")

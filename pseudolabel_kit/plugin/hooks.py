@@ -1,0 +1,145 @@
+"""The hooks that a plugin may implement, and how observers are called.
+
+One hook offers parts, the others observe a run: they return nothing and change nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.config import Config
+    from pseudolabel_kit.interfaces import PseudoLabels
+    from pseudolabel_kit.plugin.component import Component
+
+PROJECT = "pseudolabel_kit"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Outcome: TypeAlias = Literal["finished", "interrupted", "failed"]
+
+
+class Run(Protocol):
+    """What an observer may read of a run."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+
+    @property
+    def config(self) -> Config:
+        """Everything that decided the run."""
+
+
+class Hooks:
+    """The specifications; an implementation may leave out arguments that it does not need."""
+
+    @hookspec
+    def plk_components(self) -> list[Component]:  # type: ignore[empty-body]
+        """The parts that this plugin offers. Import nothing heavy to answer."""
+
+    @hookspec
+    def plk_run_started(self, run: Run) -> None:
+        """The run's folder and configuration are settled; no step has been taken."""
+
+    @hookspec
+    def plk_step_ended(self, run: Run, step: int, losses: Mapping[str, float]) -> None:
+        """The optimiser has moved. `step` counts from 1; `losses` are unweighted, by name."""
+
+    @hookspec
+    def plk_pseudo_labelled(self, run: Run, step: int, pseudo: PseudoLabels) -> None:
+        """Unlabelled rows have been given targets, before the strong view is made."""
+
+    @hookspec
+    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float]) -> None:
+        """An epoch is over; `measures` of val, empty where val was not measured."""
+
+    @hookspec
+    def plk_run_ended(self, run: Run, outcome: Outcome) -> None:
+        """Nothing more will be written by the run itself."""
+
+
+def manager(name: str, plugin: object) -> pluggy.PluginManager:
+    """A plugin by itself in a manager, so that it can break nothing but itself.
+
+    Raises:
+        pluggy.PluginValidationError: a hook has another name or other arguments than the
+            specification, or there is no hook at all.
+    """
+    alone = pluggy.PluginManager(PROJECT)
+    alone.add_hookspecs(Hooks)
+    alone.register(plugin, name=name)
+    alone.check_pending()
+    if not alone.get_hookcallers(plugin):
+        raise pluggy.PluginValidationError(plugin, "it implements no hook of pseudolabel_kit")
+    return alone
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+class Observers:
+    """Calls the observing hooks of every plugin that has them, and costs nothing otherwise.
+
+    A hook that raises is named, warned of once and switched off; the run goes on.
+
+    Args:
+        managers: the plugins, each alone in its manager, by name.
+        warn: told once of each hook that is switched off; by default a `RuntimeWarning`.
+    """
+
+    def __init__(
+        self,
+        managers: Iterable[tuple[str, pluggy.PluginManager]] = (),
+        warn: Callable[[str], None] = _warn,
+    ) -> None:
+        plugins = list(managers)
+        self._warn = warn
+        self._listeners: dict[str, dict[str, Callable[..., Any]]] = {
+            hook: {
+                name: caller
+                for name, alone in plugins
+                if (caller := getattr(alone.hook, hook)).get_hookimpls()
+            }
+            for hook in vars(Hooks)
+            if hook.startswith("plk_") and hook != "plk_components"
+        }
+
+    def run_started(self, run: Run) -> None:
+        """Tell that the run begins."""
+        self._tell("plk_run_started", run=run)
+
+    def step_ended(self, run: Run, step: int, losses: Mapping[str, float]) -> None:
+        """Tell each loss of a step."""
+        self._tell("plk_step_ended", run=run, step=step, losses=losses)
+
+    def pseudo_labelled(self, run: Run, step: int, pseudo: PseudoLabels) -> None:
+        """Show a step's pseudo labels."""
+        self._tell("plk_pseudo_labelled", run=run, step=step, pseudo=pseudo)
+
+    def epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float]) -> None:
+        """Tell an epoch's measures."""
+        self._tell("plk_epoch_ended", run=run, epoch=epoch, measures=measures)
+
+    def run_ended(self, run: Run, outcome: Outcome) -> None:
+        """Tell how the run ended."""
+        self._tell("plk_run_ended", run=run, outcome=outcome)
+
+    def _tell(self, hook: str, **event: object) -> None:
+        listeners = self._listeners[hook]
+        for name, caller in list(listeners.items()):
+            try:
+                caller(**event)
+            except Exception as error:  # a stranger's code: whatever it raises must not end the run
+                del listeners[name]
+                self._warn(
+                    f"hook {hook} of plugin '{name}' is switched off, "
+                    f"it raised {type(error).__name__}: {error}"
+                )
