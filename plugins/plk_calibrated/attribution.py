@@ -1,0 +1,96 @@
+"""What attributions of the class score to pixels have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plk_calibrated.target import Target, target_class
+from pseudolabel_kit.interfaces import Explainer, Model, Prediction
+
+Baseline: TypeAlias = Literal["mean", "blur", "zero"]
+Classify: TypeAlias = Callable[[Tensor], Tensor]
+
+BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
+CLIP = 0.99  # the share of an image's pixels that stay below full evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Explainer):
+    """Credits the score of one class to the pixels that moved it from a baseline's score.
+
+    From black nothing can be said of a black lesion; from the image's own mean it can, and
+    on dark lesions that ranked pixels far better.
+
+    Attributes:
+        baseline: the image's mean in each channel, the image blurred, or black.
+        target: the likeliest class that can hold lesions, or the predicted class.
+    """
+
+    baseline: Baseline = "mean"
+    target: Target = "lesion"
+
+    @abstractmethod
+    def attribute(self, classify: Classify, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
+        """Signed attributions (B,C,H,W) of class `label` (B,), from `base` to `images`."""
+
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        """(B,1,H,W): the attribution's size, smoothed, clipped at its 99th percentile."""
+        return evidence(self._attribute(model, images, prediction)[0])
+
+    def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
+        """Completeness: attributions should sum to F(image) - F(baseline).
+
+        `completeness_error` is the mean absolute miss in units of the class score;
+        `completeness_share` is that miss over the mean absolute difference of scores.
+        """
+        attribution, base, label = self._attribute(model, images, prediction)
+        with torch.no_grad():
+            gain = (model.classify(images) - model.classify(base)).gather(1, label[:, None])[:, 0]
+        gain = gain.to(attribution.dtype)
+        miss = (attribution.sum(dim=(1, 2, 3)) - gain).abs().mean()
+        share = miss / gain.abs().mean().clamp_min(torch.finfo(miss.dtype).eps)
+        return {"completeness_error": miss.item(), "completeness_share": share.item()}
+
+    def _attribute(
+        self, model: Model, images: Tensor, prediction: Prediction
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        images = images.detach()
+        base = baseline_of(images, self.baseline)
+        label = target_class(self.target, prediction.class_logits, self.task)
+        return self.attribute(model.classify, images, base, label).detach(), base, label
+
+
+def baseline_of(images: Tensor, kind: Baseline) -> Tensor:
+    """Where attributions of images (B,C,H,W) start; each depends on its own image alone."""
+    if kind == "zero":
+        return torch.zeros_like(images)
+    cells = 1 if kind == "mean" else BLUR_CELLS
+    means = F.adaptive_avg_pool2d(images, cells)
+    return F.interpolate(means, size=images.shape[-2:], mode="bilinear")
+
+
+def evidence(attribution: Tensor) -> Tensor:
+    """Signed attributions (B,C,H,W) as evidence (B,1,H,W) in [0, 1], each image by itself.
+
+    Absolute value, sum over channels, a 5x5 binomial smoothing, then scaled so that the 99th
+    percentile and all above it is 1. An attribution of zero everywhere stays zero.
+    """
+    size = smooth(attribution.float().abs().sum(dim=1, keepdim=True))
+    flat = size.flatten(1)
+    rank = max(1, round(CLIP * flat.shape[1]))
+    top = flat.kthvalue(rank, dim=1).values[:, None, None, None]
+    return (size / top.clamp_min(torch.finfo(size.dtype).tiny)).clamp(0, 1)
+
+
+def smooth(maps: Tensor) -> Tensor:
+    """Maps (B,1,H,W) under a 5x5 binomial filter (a Gaussian of 1 pixel), edges mirrored."""
+    kernel = maps.new_tensor([1, 4, 6, 4, 1]) / 16
+    padded = F.pad(maps, (2, 2, 2, 2), mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 5, 1)), kernel.view(1, 1, 1, 5))

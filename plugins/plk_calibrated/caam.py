@@ -1,0 +1,142 @@
+"""Class activation maps, class-agnostic ones, and the loss that draws them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from plk_calibrated.target import Target, target_class
+from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.interfaces import (
+    Batch,
+    Explainer,
+    Family,
+    LossTerm,
+    Model,
+    Prediction,
+    Ramp,
+    Scale,
+)
+
+Levels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+Moment = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(%|epochs?|steps?)$")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cam(Explainer):
+    """CAM (eq. 2): the feature maps, weighted as the class head weighs them.
+
+    Attributes:
+        levels: which of the model's scales, 1 = the shallowest; their maps are averaged.
+        target: the likeliest class that can hold lesions, or the predicted class.
+    """
+
+    family: ClassVar[Family] = "class-map"
+    levels: Levels = (1,)
+    target: Target = "lesion"
+
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        """(B,1,H,W): the mean over levels of the min-max scaled maps, enlarged."""
+        label = target_class(self.target, prediction.class_logits, self.task)
+        scales = _chosen(prediction, self.levels, "cam")
+        return _evidence([cam(scale, label) for scale in scales], images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caam(Explainer):
+    """CAAM (eq. 3): the plain sum of the feature maps, and the CAM loss that refines it.
+
+    Deep maps mark the wrong places as often as the right ones: the shallowest is the default.
+    The CAM loss brought no Dice, but it ties the sum's sign, which nothing else decides, to
+    that of the true class's CAM: it stays on, lightly (the paper's weight is 5).
+
+    Attributes:
+        levels: which of the model's scales, 1 = the shallowest; their maps are averaged.
+        alpha: weight of the CAM loss (eq. 5), one for all levels or one for each; 0 = off.
+        start: when the CAM loss joins; CAM must have learnt its class by then.
+        detach: the CAM loss does not train the class head's weights.
+    """
+
+    family: ClassVar[Family] = "class-map"
+    levels: Levels = (1,)
+    alpha: Weights = (1.0,)
+    start: Moment = "10%"
+    detach: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.alpha) not in (1, len(self.levels)):
+            raise ValueError(
+                f"alpha has {len(self.alpha)} weights for {len(self.levels)} levels: "
+                "expected one, or one for each level"
+            )
+
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        """(B,1,H,W): the mean over levels of the min-max scaled maps, enlarged."""
+        return _evidence([caam(s) for s in _chosen(prediction, self.levels, "caam")], images)
+
+    def loss(self, prediction: Prediction, batch: Batch) -> LossTerm | None:
+        """Sum over levels of alpha times the CAM loss (eq. 4, 5), over rows with a label."""
+        if not any(self.alpha):
+            return None
+        label = batch.label.where(batch.has_label, 0)
+        scales = _chosen(prediction, self.levels, "caam")
+        alphas = self.alpha * len(scales) if len(self.alpha) == 1 else self.alpha
+        levels = zip(alphas, scales, strict=True)
+        total = torch.stack([alpha * self._distance(scale, label) for alpha, scale in levels])
+        count = batch.has_label.to(total.dtype)
+        return LossTerm(total=total.sum(dim=0) * count, count=count)
+
+    def loss_ramp(self) -> Ramp:
+        """At once, from `start` on: alpha is the weight."""
+        return Ramp(start=self.start)
+
+    def _distance(self, scale: Scale, label: Tensor) -> Tensor:
+        """(B,): mean |CAAM' - CAM'| over pixels (eq. 4). A sum would drown every other loss."""
+        weight = scale.weight.detach() if self.detach else scale.weight
+        target = cam(Scale(features=scale.features, weight=weight), label)
+        return (minmax(caam(scale)) - minmax(target)).abs().mean(dim=(1, 2, 3))
+
+
+def cam(scale: Scale, label: Tensor) -> Tensor:
+    """CAM of one class a row, label (B,) int64: (B,1,h,w), without the head's bias (eq. 2)."""
+    weight = scale.weight[label].to(scale.features.dtype)
+    return torch.einsum("bd,bdhw->bhw", weight, scale.features)[:, None].float()
+
+
+def caam(scale: Scale) -> Tensor:
+    """CAAM (B,1,h,w): the sum of the feature maps (eq. 3)."""
+    return scale.features.float().sum(dim=1, keepdim=True)
+
+
+def minmax(maps: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """Each image's map (B,1,h,w) scaled to [0, 1] over its own pixels; a flat one is 0."""
+    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
+    return (maps - low) / (high - low + epsilon)
+
+
+def _evidence(maps: Sequence[Tensor], images: Tensor) -> Tensor:
+    size = images.shape[-2:]
+    enlarged = [F.interpolate(minmax(m.detach()), size, mode="bilinear") for m in maps]
+    return torch.stack(enlarged).mean(dim=0).clamp(0, 1)
+
+
+def _chosen(prediction: Prediction, levels: Sequence[int], name: str) -> list[Scale]:
+    available = len(prediction.scales)
+    if not available:
+        raise PluginError(
+            f"{name}: the model's classifier has no linear head to map: "
+            "expected a backbone with scales, such as vgg-multiscale"
+        )
+    if max(levels) > available:
+        raise PluginError(
+            f"{name}: levels={'/'.join(map(str, levels))}: "
+            f"the model has {available} scale{'s' * (available > 1)}, counted from 1"
+        )
+    return [prediction.scales[level - 1] for level in levels]
