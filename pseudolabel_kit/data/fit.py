@@ -1,0 +1,158 @@
+"""Makes one sample fit the packed arrays: checked, resized, in the dataset's common layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.interfaces import Row, Sample
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class Packed(NamedTuple):
+    """One row as it is stored: image (C,H,W), mask (K,H,W), region (1,H,W)."""
+
+    image: Pixels
+    mask: NDArray[np.uint8] | None
+    region: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all rows of a pack have in common, as far as it is known.
+
+    Attributes:
+        channels: 0 = not known yet; colour images whose channels are equal count as grey.
+        deep: more than 8 bits are needed.
+        size: (H, W), and `sized_by` the row that set it.
+        mask_channels: 0 = not known yet.
+    """
+
+    channels: int = 0
+    deep: bool = False
+    size: tuple[int, int] = (0, 0)
+    mask_channels: int = 0
+    first: str = ""
+
+
+class WiderLayoutError(Exception):
+    """A row needs more than the rows before it were stored with."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+
+def fit(
+    row: Row, sample: Sample, layout: Layout, *, size: int, region: Literal["keep", "black"]
+) -> tuple[Layout, Packed]:
+    """The sample as it is stored, and the layout with what this row settles.
+
+    Images are resized with antialiased bilinear weights, masks and regions to the nearest
+    pixel; an image that is not square is stretched. `size` 0 keeps sizes, which must be alike.
+
+    Raises:
+        DataError: the sample is not what its row says, or differs from the rows before it.
+        WiderLayoutError: the rows before it must be stored again in a wider layout.
+    """
+    _check(row, sample)
+    layout = _settle(row, sample, layout, size)
+    shape = layout.size
+    image = sample.image[: layout.channels]
+    if region == "black":
+        image = image * _required_region(row, sample)
+    top = 65535 if layout.deep else 255
+    resized = np.clip(_resize(image, shape), 0, 1)
+    stored = np.rint(resized * top).astype(np.uint16 if layout.deep else np.uint8)
+    return layout, Packed(stored, _nearest(sample.mask, shape), _nearest(sample.region, shape))
+
+
+def _check(row: Row, sample: Sample) -> None:
+    image = sample.image
+    if image.ndim != 3:
+        raise DataError(f"{row.name}: expected an image (C,H,W), got shape {image.shape}")
+    if not np.isfinite(image).all():
+        raise DataError(f"{row.name}: the image holds NaN or infinite pixels")
+    if image.size == 0 or image.min() < 0 or image.max() > 1:
+        raise DataError(f"{row.name}: expected pixels in [0, 1]")
+    promised = (("mask", row.has_mask, sample.mask), ("region", row.has_region, sample.region))
+    for what, wanted, given in promised:
+        if wanted != (given is not None):
+            raise DataError(f"{row.name}: the dataset promised {'a' if wanted else 'no'} {what}")
+        if given is not None and given.shape[-2:] != image.shape[-2:]:
+            raise DataError(
+                f"{row.name}: the {what} is {_size(given.shape)}, the image {_size(image.shape)}"
+            )
+
+
+def _settle(row: Row, sample: Sample, layout: Layout, size: int) -> Layout:
+    image = sample.image
+    here = (size, size) if size else (image.shape[-2], image.shape[-1])
+    deep = not _is_8bit(image)
+    grey = image.shape[0] == 1 or bool((image == image[:1]).all())
+    if not layout.channels:
+        layout = Layout(1 if grey else image.shape[0], deep, here, 0, row.name)
+    if layout.size == (0, 0):
+        layout = replace(layout, size=here, first=row.name)
+    if here != layout.size:
+        raise DataError(
+            f"{layout.first} is {_size(layout.size)} but {row.name} is {_size(here)}; "
+            "resize all with --set data.size=224"
+        )
+    if image.shape[0] < layout.channels:
+        raise DataError(f"{layout.first} is in colour but {row.name} is grey; expected one kind")
+    if (deep and not layout.deep) or (not grey and layout.channels == 1):
+        channels = layout.channels if grey else image.shape[0]
+        raise WiderLayoutError(Layout(channels, deep or layout.deep, first=row.name))
+    if sample.mask is not None:
+        if layout.mask_channels not in (0, len(sample.mask)):
+            raise DataError(
+                f"{row.name}: its mask has {len(sample.mask)} channels, "
+                f"masks before it {layout.mask_channels}"
+            )
+        layout = replace(layout, mask_channels=len(sample.mask))
+    return layout
+
+
+def _required_region(row: Row, sample: Sample) -> NDArray[np.bool_]:
+    if sample.region is None:
+        raise DataError(
+            f"{row.name} has no region, so nothing says what data.region = black should "
+            "blacken; use --set data.region=keep"
+        )
+    return sample.region
+
+
+def _is_8bit(image: NDArray[np.float32]) -> bool:
+    levels = image * np.float32(255)
+    return bool((np.abs(levels - np.rint(levels)) < 1e-3).all())
+
+
+def _resize(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    if image.shape[-2:] == size:
+        return image
+    height, width = size
+    planes = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in image
+    ]
+    return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
+
+
+def _nearest(planes: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    if planes is None:
+        return None
+    height, width = size
+    rows = (np.arange(height) + 0.5) * planes.shape[-2] / height
+    columns = (np.arange(width) + 0.5) * planes.shape[-1] / width
+    picked = planes[:, rows.astype(np.intp)][:, :, columns.astype(np.intp)]
+    return picked.astype(np.uint8)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-1]}x{shape[-2]} px"

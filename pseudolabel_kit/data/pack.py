@@ -1,0 +1,226 @@
+"""A folder of decoded images: packed arrays that are built once and memory-mapped after.
+
+images.npy   (rows, C, H, W) uint8 or uint16, full scale = 1
+masks.npy    (rows with a mask, K, H, W) uint8 in {0, 1}
+regions.npy  (rows with a region, 1, H, W) uint8 in {0, 1}
+pack.json    digests of the above, and what can be told from pixels alone
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import DTypeLike, NDArray
+
+from pseudolabel_kit.data.fit import Layout, WiderLayoutError, fit
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.interfaces import Dataset, Row, Sample
+
+FORMAT = 1
+Region = Literal["keep", "black"]
+Progress = Callable[[int, int], None]
+
+
+def default_cache() -> Path:
+    """$PLK_CACHE, or pseudolabel-kit in the user's cache folder."""
+    if chosen := os.environ.get("PLK_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pseudolabel-kit"
+
+
+def ensure(
+    dataset: Dataset, *, size: int, region: Region, cache: Path, progress: Progress | None
+) -> Path:
+    """The folder that holds the dataset decoded; built where it is missing or damaged.
+
+    Two processes that ask at once build it once.
+
+    Raises:
+        DataError: the dataset cannot be read, or its images do not fit together.
+        RunError: the folder cannot be written.
+    """
+    asked = [FORMAT, dataset.fingerprint(), size, region]
+    folder = cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+    if _intact(folder):
+        return folder
+    with _writable(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if _intact(folder):
+                return folder
+            if folder.exists():
+                warnings.warn(f"{folder}: damaged, so the images are decoded again", stacklevel=2)
+                shutil.rmtree(folder)
+            _build(dataset, folder, size=size, region=region, progress=progress)
+    return folder
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What was told from pixels when the folder was built."""
+    facts: dict[str, Any] = json.loads((folder / "pack.json").read_bytes())
+    return facts
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        digests = describe(folder)["digests"]
+        return all(_digest(folder / name) == wanted for name, wanted in digests.items())
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+@contextmanager
+def _writable(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and not str(error.filename or "").startswith(str(cache)):
+            raise
+        raise RunError(
+            f"{cache}: cannot keep decoded images here ({error.strerror}); "
+            "choose another folder with --set data.cache=FOLDER"
+        ) from None
+
+
+def _build(
+    dataset: Dataset, folder: Path, *, size: int, region: Region, progress: Progress | None
+) -> None:
+    aside = folder.with_suffix(".building")
+    layout = Layout()
+    while True:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            facts = _write(dataset, aside, layout, size=size, region=region, progress=progress)
+            break
+        except WiderLayoutError as wider:  # a later row is deeper, or coloured: begin again
+            layout = wider.layout
+    (aside / "pack.json").write_text(json.dumps(facts))
+    _sync(aside / "pack.json")
+    _sync(aside)
+    aside.rename(folder)
+    _sync(folder.parent)
+
+
+def _write(
+    dataset: Dataset,
+    folder: Path,
+    layout: Layout,
+    *,
+    size: int,
+    region: Region,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    rows = dataset.rows()
+    lesions: set[int] = set()
+    masked, regioned = sum(r.has_mask for r in rows), sum(r.has_region for r in rows)
+    with (
+        _Rows(folder / "images.npy", len(rows)) as images,
+        _Rows(folder / "masks.npy", masked) as masks,
+        _Rows(folder / "regions.npy", regioned) as regions,
+    ):
+        for done, (row, sample) in enumerate(_decode(dataset, rows), start=1):
+            layout, pixels = fit(row, sample, layout, size=size, region=region)
+            images.append(pixels.image)
+            if pixels.mask is not None:
+                masks.append(pixels.mask)
+                if row.split == "labelled" and row.label is not None and pixels.mask.any():
+                    lesions.add(row.label)
+            if pixels.region is not None:
+                regions.append(pixels.region)
+            if progress:
+                progress(done, len(rows))
+    digests = {f.path.name: f.digest.hexdigest() for f in (images, masks, regions) if f.count}
+    return {
+        "digests": digests,
+        "mask_channels": layout.mask_channels or 1,
+        "lesion_classes": sorted(lesions),
+    }
+
+
+def _decode(dataset: Dataset, rows: Sequence[Row]) -> Iterator[tuple[Row, Sample]]:
+    """Every row in order, read ahead by a few threads."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(rows), 8 * workers):
+            chunk = range(start, min(start + 8 * workers, len(rows)))
+            yield from zip((rows[i] for i in chunk), pool.map(dataset.read, chunk), strict=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class _Rows:
+    """An .npy file that is written row by row and hashed on the way.
+
+    Written through a file, not a memory map: a full disk is then an error, not a crash.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.count = path, count
+        self.digest = hashlib.blake2b()
+        self._started = False
+
+    def __enter__(self) -> _Rows:
+        if self.count:
+            self._file = self.path.open("wb")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if not self.count:
+            return
+        with self._file:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    def append(self, row: NDArray[Any]) -> None:
+        if not self._started:
+            self._put(_header((self.count, *row.shape), row.dtype))
+            self._started = True
+        self._put(np.ascontiguousarray(row).tobytes())
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self.digest.update(data)
+
+
+def _header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
+    buffer = io.BytesIO()
+    described = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()

@@ -1,0 +1,189 @@
+"""Which rows are trained on, with and without labels, and which are kept to measure on.
+
+Whole patients stand on one side. Where patients are unknown, every image is its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.interfaces import Row, Split
+
+SPLITS: tuple[Split, ...] = ("labelled", "unlabelled", "val", "test")
+Group = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Row indices of each side, ascending.
+
+    Attributes:
+        hash: 16 hex digits over the names on each side; equal hashes, equal splits.
+    """
+
+    labelled: tuple[int, ...]
+    unlabelled: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    hash: str
+
+
+def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
+    """Put every row on a side: the dataset's own where it names them, else by fractions.
+
+    Where no row names a split, `config.val` and `config.test` of the rows are drawn. A
+    training row without a split is labelled if it has a mask or a label. If
+    `config.labelled` is given, it is the share of all annotated training rows that keep
+    their labels. All draws are of whole patients, seeded, and stratified by class.
+
+    Raises:
+        DataError: a patient stands on two sides, or no row is labelled.
+    """
+    sides: list[Split | None] = [row.split for row in rows]
+    if not any(sides):
+        sides = _held_back(rows, config, seed)
+    _refuse_leaks(rows, sides)
+    training = [i for i, side in enumerate(sides) if side not in ("val", "test")]
+    if config.labelled is None:
+        labelled = {i for i in training if sides[i] == "labelled" or _own_labels(rows[i], sides[i])}
+    else:
+        groups = [g for g in patients(rows, training) if any(_annotated(rows[i]) for i in g)]
+        labelled = {i for g in draw(rows, groups, config.labelled, seed, "labelled") for i in g}
+    if not labelled:
+        raise DataError(_nothing_labelled(config))
+    for i in training:
+        sides[i] = "labelled" if i in labelled else "unlabelled"
+    return _splits(rows, sides)
+
+
+def hold_out(
+    rows: Sequence[Row],
+    labelled: Sequence[int],
+    fraction: float,
+    seed: int,
+    lesion_classes: Sequence[int] = (),
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Split labelled rows into (kept, held), whole patients, about `fraction` of them held.
+
+    At least one patient is held and one is kept, if there are two. Where two patients have
+    a mask in a lesion class, each part gets one of them.
+
+    Args:
+        lesion_classes: labels whose masks can have foreground; empty = any row with a mask.
+    """
+    groups = patients(rows, labelled)
+    if fraction <= 0 or len(groups) < 2:
+        return tuple(sorted(labelled)), ()
+    order = [groups[i] for i in _generator(seed, "hold-out").permutation(len(groups))]
+    lesion = [g for g in order if any(_may_show_lesion(rows[i], lesion_classes) for i in g)]
+    first, spared = (lesion[0], lesion[1]) if len(lesion) > 1 else (order[0], order[-1])
+    target = fraction * len(labelled)
+    held = list(first)
+    for group in order:
+        if group not in (first, spared) and len(held) + len(group) / 2 <= target:
+            held.extend(group)
+    return tuple(sorted(set(labelled) - set(held))), tuple(sorted(held))
+
+
+def patients(rows: Sequence[Row], indices: Iterable[int]) -> list[Group]:
+    """The indices by patient, in order of appearance; a row without one is by itself."""
+    groups: dict[str | int, list[int]] = defaultdict(list)
+    for i in indices:
+        patient = rows[i].patient
+        groups[i if patient is None else patient].append(i)
+    return [tuple(group) for group in groups.values()]
+
+
+def draw(
+    rows: Sequence[Row], groups: Sequence[Group], fraction: float, seed: int, stream: str
+) -> list[Group]:
+    """Groups that hold about `fraction` of the rows in every class; at least one if above 0."""
+    if fraction <= 0 or not groups:
+        return []
+    generator = _generator(seed, stream)
+    strata: dict[tuple[int, bool], list[Group]] = defaultdict(list)
+    for group in (groups[i] for i in generator.permutation(len(groups))):
+        strata[_stratum(rows, group)].append(group)
+    drawn: list[Group] = []
+    owed = 0.0  # what one stratum could not give in whole patients, the next one does
+    for _, members in sorted(strata.items()):
+        owed += fraction * sum(map(len, members))
+        for group in members:
+            if len(group) <= 2 * owed:
+                drawn.append(group)
+                owed -= len(group)
+    return drawn or [max(strata.values(), key=len)[0]]
+
+
+def _held_back(rows: Sequence[Row], config: DataConfig, seed: int) -> list[Split | None]:
+    groups = patients(rows, range(len(rows)))
+    test = draw(rows, groups, config.test, seed, "test")
+    rest = [group for group in groups if group not in set(test)]
+    share = min(1.0, config.val / (1 - config.test)) if config.test < 1 else 0.0
+    sides: list[Split | None] = [None] * len(rows)
+    for side, chosen in (("test", test), ("val", draw(rows, rest, share, seed, "val"))):
+        for i in (i for group in chosen for i in group):
+            sides[i] = "test" if side == "test" else "val"
+    return sides
+
+
+def _refuse_leaks(rows: Sequence[Row], sides: Sequence[Split | None]) -> None:
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if row.patient is None:
+            continue
+        other = first.setdefault(row.patient, i)
+        if _broad(sides[other]) != _broad(sides[i]):
+            raise DataError(
+                f"patient '{row.patient}' stands on two sides: {rows[other].name} is in "
+                f"{_broad(sides[other])}, {row.name} in {_broad(sides[i])}; "
+                "put all rows of a patient on one side"
+            )
+
+
+def _broad(side: Split | None) -> str:
+    return side if side in ("val", "test") else "train"
+
+
+def _annotated(row: Row) -> bool:
+    return row.has_mask or row.label is not None
+
+
+def _own_labels(row: Row, side: Split | None) -> bool:
+    return side is None and _annotated(row)
+
+
+def _may_show_lesion(row: Row, lesion_classes: Sequence[int]) -> bool:
+    return row.has_mask and (not lesion_classes or row.label in lesion_classes)
+
+
+def _stratum(rows: Sequence[Row], group: Group) -> tuple[int, bool]:
+    """The commonest (class, has a mask) of a group; ties go to the lowest."""
+    kinds = [(-1 if (label := rows[i].label) is None else label, rows[i].has_mask) for i in group]
+    return max(sorted(set(kinds)), key=kinds.count)
+
+
+def _generator(seed: int, stream: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(stream.encode())])
+
+
+def _nothing_labelled(config: DataConfig) -> str:
+    if config.labelled is not None:
+        return f"data.labelled = {config.labelled} leaves no labelled row; expected more than 0"
+    return "no training row is labelled: expected rows with split 'labelled', or a mask or label"
+
+
+def _splits(rows: Sequence[Row], sides: Sequence[Split | None]) -> Splits:
+    members = {s: tuple(i for i, side in enumerate(sides) if side == s) for s in SPLITS}
+    digest = hashlib.sha256()
+    for split, indices in members.items():
+        digest.update("\0".join([split, *sorted(rows[i].name for i in indices), "\n"]).encode())
+    return Splits(**members, hash=digest.hexdigest()[:16])

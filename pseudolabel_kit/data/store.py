@@ -1,0 +1,182 @@
+"""The packed store: every image decoded once, gathered into batches from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pseudolabel_kit.data import pack
+from pseudolabel_kit.interfaces import Batch, Dataset, Row
+
+Slots = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Store:
+    """A dataset's pixels, memory-mapped, and its rows.
+
+    Attributes:
+        rows: every row of the dataset, in its order.
+        classes: class names.
+        lesion_classes: the dataset's own; where it names none, the classes of rows in the
+            split `labelled` whose mask has foreground (other truth is never consulted);
+            where there are none, all.
+        channels: C.
+        mask_channels: K.
+        size: (H, W) in pixels.
+        folder: where the packed arrays lie.
+    """
+
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    lesion_classes: tuple[int, ...]
+    channels: int
+    mask_channels: int
+    size: tuple[int, int]
+    folder: Path
+
+    @classmethod
+    def open(
+        cls,
+        dataset: Dataset,
+        *,
+        size: int = 0,
+        cache: Path | None = None,
+        region: pack.Region = "keep",
+        progress: pack.Progress | None = None,
+    ) -> Store:
+        """Map the decoded dataset, decoding it first where the cache has no sound copy.
+
+        Args:
+            dataset: what to decode.
+            size: side in pixels; 0 = as stored, if all images are alike.
+            cache: folder of decoded datasets; None = $PLK_CACHE or the user's cache.
+            region: "black" sets pixels outside each row's region to 0.
+            progress: told (rows done, rows in all) while decoding.
+
+        Raises:
+            DataError: the dataset cannot be read, or its images do not fit together.
+            RunError: the cache cannot be written.
+        """
+        folder = pack.ensure(
+            dataset,
+            size=size,
+            region=region,
+            cache=cache or pack.default_cache(),
+            progress=progress,
+        )
+        rows, classes = tuple(dataset.rows()), dataset.classes
+        images = _map(folder, "images")
+        facts = pack.describe(folder)
+        lesion_classes = dataset.lesion_classes or tuple(facts["lesion_classes"])
+        return cls(
+            rows=rows,
+            classes=classes,
+            lesion_classes=lesion_classes or tuple(range(len(classes))),
+            channels=images.shape[1],
+            mask_channels=facts["mask_channels"],
+            size=(images.shape[2], images.shape[3]),
+            folder=folder,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every row's name."""
+        return tuple(row.name for row in self.rows)
+
+    def subset(self, indices: Sequence[int], *, labels: bool = True, masks: bool = True) -> Subset:
+        """Some rows, with their truth or without; what is withheld cannot be got from it."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        regions = any(row.has_region for row in self.rows)
+        return Subset(
+            indices=tuple(int(i) for i in chosen),
+            names=tuple(self.rows[i].name for i in chosen),
+            _images=_map(self.folder, "images"),
+            _labels=_labels(self.rows, chosen, known=labels),
+            _masks=_Planes.of(self, "masks", chosen, known=masks),
+            _regions=_Planes.of(self, "regions", chosen, known=True) if regions else None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Rows of a store that are read together; positions count from 0 within it.
+
+    Attributes:
+        indices: the rows' indices in the store.
+        names: the rows' names.
+    """
+
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
+    _images: NDArray[Any]
+    _labels: Slots
+    _masks: _Planes
+    _regions: _Planes | None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(
+        self, positions: Sequence[int] | NDArray[np.int64], device: torch.device | str = "cpu"
+    ) -> Batch:
+        """The rows at these positions, in this order, on a device."""
+        at = np.asarray(positions, dtype=np.int64)
+        rows = np.asarray(self.indices, dtype=np.int64)[at]
+        image = torch.from_numpy(np.take(self._images, rows, axis=0)).to(device)
+        top = 255 if self._images.dtype == np.uint8 else 65535
+        label = torch.from_numpy(self._labels[at]).to(device)
+        mask, has_mask = self._masks.take(at, absent=0, device=device)
+        return Batch(
+            image=image.to(torch.float32).div_(top),
+            label=label.clamp(min=0),
+            mask=mask,
+            has_label=label >= 0,
+            has_mask=has_mask,
+            region=None if self._regions is None else self._regions.take(at, 1, device)[0],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    """Masks or regions: rows that have none hold slot -1."""
+
+    slots: Slots
+    shape: tuple[int, ...]
+    array: NDArray[np.uint8] | None
+
+    @classmethod
+    def of(cls, store: Store, what: str, chosen: Slots, *, known: bool) -> _Planes:
+        has = np.array([getattr(row, f"has_{what[:-1]}") for row in store.rows], dtype=bool)
+        slots = np.where(has, np.cumsum(has) - 1, -1)[chosen]
+        channels = store.mask_channels if what == "masks" else 1
+        shape = (channels, *store.size)
+        if not known or not (slots >= 0).any():
+            return cls(np.full(len(chosen), -1, dtype=np.int64), shape, None)
+        return cls(slots, shape, _map(store.folder, what))
+
+    def take(self, at: Slots, absent: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        slots = self.slots[at]
+        has = slots >= 0
+        planes = np.full((len(at), *self.shape), absent, dtype=np.uint8)
+        if self.array is not None and has.any():
+            planes[has] = np.take(self.array, slots[has], axis=0)
+        moved = torch.from_numpy(planes).to(device)
+        return moved.to(torch.float32), torch.from_numpy(has).to(device)
+
+
+def _labels(rows: Sequence[Row], chosen: Slots, *, known: bool) -> Slots:
+    labels = [-1 if not known or (label := rows[i].label) is None else label for i in chosen]
+    return np.array(labels, dtype=np.int64)
+
+
+def _map(folder: Path, what: str) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(folder / f"{what}.npy", mmap_mode="r", allow_pickle=False)
+    return array
