@@ -6,7 +6,6 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from inspect import isabstract
 from typing import Any
 
 from pseudolabel_kit import interfaces
@@ -14,7 +13,7 @@ from pseudolabel_kit.errors import PluginError, nearest
 from pseudolabel_kit.plugin import discovery
 from pseudolabel_kit.plugin.component import Component, Kind
 from pseudolabel_kit.plugin.discovery import Broken, Plugin
-from pseudolabel_kit.plugin.hooks import Observers
+from pseudolabel_kit.plugin.hooks import Observers, manager
 
 CONTRACTS: dict[Kind, type] = {
     "backbone": interfaces.Backbone,
@@ -71,7 +70,7 @@ class Catalogue:
             raise PluginError(f"several plugins offer the {kind} '{name}': say {both}")
         if not matches:
             known = [offer.component.name for offer in offers] + list(map(str, offers))
-            raise PluginError(f"there is no {kind} '{name}'{nearest(name, known)}{self._missing()}")
+            raise PluginError(f"there is no {kind} '{name}'{nearest(name, known)}{self.missing()}")
         return matches[0]
 
     def load(self, offer: Offer) -> type[Any]:
@@ -94,11 +93,14 @@ class Catalogue:
         _check(offer, part)
         return part  # type: ignore[no-any-return]
 
-    def observers(self) -> Observers:
-        """The observing hooks of all plugins, ready to be told of a run."""
-        return Observers((plugin.name, plugin.hooks) for plugin in self.plugins)
+    def observers(self, *more: object) -> Observers:
+        """The observing hooks of all plugins and of more objects, ready to be told of a run."""
+        managers = [(plugin.name, plugin.hooks) for plugin in self.plugins]
+        managers += [(type(each).__name__, manager(type(each).__name__, each)) for each in more]
+        return Observers(managers)
 
-    def _missing(self) -> str:
+    def missing(self) -> str:
+        """Where a part that nobody offers may be: "; it may be in a broken plugin: ..."."""
         broken = [f"'{each.name}' ({each.reason})" for each in self.broken]
         hints = [f"it may be in a broken plugin: {', '.join(broken)}"] if broken else []
         if self.disabled:
@@ -132,6 +134,5 @@ def _check(offer: Offer, part: Any) -> None:
     who = f"{kind} '{offer.component.name}' of plugin '{offer.plugin}'"
     if not isinstance(part, type) or not issubclass(part, contract):
         raise PluginError(f"{who}: {part!r} is not a subclass of interfaces.{contract.__name__}")
-    if isabstract(part):
-        missing = ", ".join(sorted(part.__abstractmethods__))
-        raise PluginError(f"{who}: {part.__name__} does not define {missing}")
+    if missing := sorted(getattr(part, "__abstractmethods__", ())):
+        raise PluginError(f"{who}: {part.__name__} does not define {', '.join(missing)}")

@@ -23,6 +23,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Outcome: TypeAlias = Literal["finished", "interrupted", "failed"]
+Level: TypeAlias = Literal["info", "warning"]
 
 
 class Run(Protocol):
@@ -35,6 +36,10 @@ class Run(Protocol):
     @property
     def config(self) -> Config:
         """Everything that decided the run."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run will take."""
 
 
 class Hooks:
@@ -57,8 +62,12 @@ class Hooks:
         """Unlabelled rows have been given targets, before the strong view is made."""
 
     @hookspec
-    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float]) -> None:
+    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
         """An epoch is over; `measures` of val, empty where val was not measured."""
+
+    @hookspec
+    def plk_event_raised(self, run: Run, step: int, level: Level, text: str) -> None:
+        """Something worth saying aloud: an audit's verdict, a drift, a term that trains nothing."""
 
     @hookspec
     def plk_run_ended(self, run: Run, outcome: Outcome) -> None:
@@ -124,9 +133,13 @@ class Observers:
         """Show a step's pseudo labels."""
         self._tell("plk_pseudo_labelled", run=run, step=step, pseudo=pseudo)
 
-    def epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float]) -> None:
+    def epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
         """Tell an epoch's measures."""
         self._tell("plk_epoch_ended", run=run, epoch=epoch, measures=measures)
+
+    def event_raised(self, run: Run, step: int, level: Level, text: str) -> None:
+        """Tell something worth saying aloud."""
+        self._tell("plk_event_raised", run=run, step=step, level=level, text=text)
 
     def run_ended(self, run: Run, outcome: Outcome) -> None:
         """Tell how the run ended."""
