@@ -113,7 +113,9 @@ def call(arguments: list[str]) -> int:
     except UserError as error:
         message = str(error)
     except typer.TyperException as error:
-        message = error.format_message()
+        where = getattr(error, "ctx", None)
+        hint = f" (see {where.command_path} --help)" if where else ""
+        message = f"{error.format_message()}{hint}"
     else:
         return code if isinstance(code, int) else 0
     typer.echo(f"plk: {message}", err=True)

@@ -1,0 +1,125 @@
+"""`plk plugins`: what is installed, what is broken and why, and the options of a part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from inspect import getdoc
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pseudolabel_kit.cli.console import out
+from pseudolabel_kit.errors import PluginError, nearest
+from pseudolabel_kit.plugin.build import read_recipe
+from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
+from pseudolabel_kit.plugin.component import KINDS, Kind
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback()
+def plugins() -> None:
+    """List the parts that are installed, or show one."""
+
+
+@app.command("list")
+def list_parts(
+    kind: Annotated[Kind | None, typer.Option(help="Only parts of this kind.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List every part, and every plugin that is broken or switched off."""
+    installed = catalogue()
+    offers = sorted(installed.offers(kind), key=lambda offer: KINDS.index(offer.component.kind))
+    if as_json:
+        typer.echo(json.dumps(_as_tables(installed, offers), indent=2))
+        return
+    rows = [(o.component.kind, o.component.name, o.plugin, o.component.summary) for o in offers]
+    _print_table(("kind", "name", "plugin", "summary"), rows)
+    if installed.broken:
+        out.print()
+        reasons = [(each.name, each.distribution, each.reason) for each in installed.broken]
+        _print_table(("broken plugin", "from", "reason"), reasons)
+    for plugin in installed.plugins:
+        if plugin.heavy:
+            _say(f"Plugin '{plugin.name}' imports torch to list its parts: every command waits.")
+    if installed.disabled:
+        _say(f"Switched off: {', '.join(installed.disabled)}")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="sharpen, calibrated/sharpen or fuser/sharpen.")],
+) -> None:
+    """Show what a part does, its options, and who offers it."""
+    installed = catalogue()
+    every = list(installed.offers())
+    matches = [offer for offer in every if name in _names(offer)]
+    if not matches:
+        known = [each for offer in every for each in _names(offer)]
+        raise PluginError(f"there is no part '{name}'{nearest(name, known)}{installed.missing()}")
+    for offer in matches:
+        _show(installed, offer)
+
+
+def _names(offer: Offer) -> tuple[str, str, str]:
+    """What a part can be asked for by: its name, "plugin/name" and "kind/name"."""
+    part = offer.component
+    return part.name, str(offer), f"{part.kind}/{part.name}"
+
+
+def _show(installed: Catalogue, offer: Offer) -> None:
+    part = offer.component
+    origin = next(each.distribution for each in installed.plugins if each.name == offer.plugin)
+    _say(f"{part.kind} {part.name}", style="bold")
+    _say(part.summary)
+    _say(f"From plugin '{offer.plugin}' ({origin}), {part.target}\n")
+    if part.kind == "recipe":
+        import tomli_w
+
+        _say(tomli_w.dumps(read_recipe(str(offer))))
+    else:
+        _show_class(offer, installed.load(offer))
+
+
+def _show_class(offer: Offer, part: type[Any]) -> None:
+    from pseudolabel_kit.plugin.options import options
+
+    text = (getdoc(part) or "").partition("\n\nAttributes:")[0].partition("\n\nOptions:")[0]
+    _say(f"{text}\n")
+    known = options(part)
+    rows = [
+        (o.name, o.type, "(must be given)" if o.default is None else o.default, o.doc)
+        for o in known
+    ]
+    if rows:
+        _print_table(("option", "type", "default", "meaning"), rows)
+    example = [offer.component.name, *(f"{o.name}={o.default or '...'}" for o in known[:2])]
+    _say(f"As in: {':'.join(example)}\n")
+
+
+def _print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: a bracket in a summary is no markup
+    out.print(table)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    out.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _as_tables(installed: Catalogue, offers: list[Offer]) -> dict[str, Any]:
+    return {
+        "components": [vars(offer.component) | {"plugin": offer.plugin} for offer in offers],
+        "plugins": [
+            {"name": each.name, "distribution": each.distribution, "heavy": each.heavy}
+            for each in installed.plugins
+        ],
+        "broken": [vars(each) for each in installed.broken],
+        "disabled": list(installed.disabled),
+    }
