@@ -1,0 +1,201 @@
+"""Judging pseudo labels: how much they teach, how far they left the decoder, who is right.
+
+The record of an audit, all figures over pixels in [0, 1], None where not defined:
+
+    images                  how many were audited
+    coverage                share of pixels whose weight is above 0
+    mean_label              mean target: the soft share of foreground
+    mean_decoder            mean of the decoder's own probability
+    mean_truth              share of lesion, over the images whose mask is known
+    foreground_share        share of pixels that the target calls lesion, at 0.5
+    decoder_foreground_share
+    lesion_free_label       mean target on images that hold no lesion
+    lesion_free_decoder
+    label_dice, label_brier, label_ece          the target against the truth
+    decoder_dice, decoder_brier, decoder_ece    the decoder's own probability, likewise
+    auroc/decoder           the decoder ranks lesion pixels above the others ...
+    auroc/<reference>       ... and so does the evidence: mean over images with lesion
+    agreement/<reference>   the evidence ranks as the decoder does, at 0.5: mean over images
+
+Where the weight of a pixel is 0 nothing is taught, and the decoder's own answer stands in for
+the target: label and decoder are then compared on the same pixels, and differ by what fusing
+changed alone. An AUROC under 0.5 means a map that points away from the lesion. Several mask
+channels are counted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.engine.pixels import Agreement, image_auroc
+from pseudolabel_kit.interfaces import Batch, Evidence, Prediction, PseudoLabels
+
+Record: TypeAlias = dict[str, float | None]
+
+FIGURES = (
+    "coverage",
+    "mean_label",
+    "mean_decoder",
+    "mean_truth",
+    "foreground_share",
+    "decoder_foreground_share",
+    "lesion_free_label",
+    "lesion_free_decoder",
+)
+DICE_MARGIN = 0.02
+BRIER_MARGIN = 0.10
+DRIFT_FLOOR = 0.005
+
+
+class Audit:
+    """Streams over batches; keeps sums alone.
+
+    Args:
+        lesion_classes: a row whose known class is not among them is lesion-free even where
+            its mask is not known.
+    """
+
+    def __init__(self, lesion_classes: Collection[int]) -> None:
+        self.lesion_classes = tuple(lesion_classes)
+        self._images = 0
+        self._means: dict[str, tuple[float, int]] = {}
+        self._judged: dict[str, Agreement] = {}
+
+    def update(
+        self,
+        pseudo: PseudoLabels,
+        prediction: Prediction,
+        evidence: Mapping[str, Evidence],
+        truth: Batch | None = None,
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            pseudo: what is taught.
+            prediction: the teacher's, corrected for the background weight.
+            evidence: by the explainer's reference.
+            truth: what is known of the same rows.
+        """
+        logits = prediction.mask_logits.detach().cpu().float()
+        decoder = torch.sigmoid(logits)
+        taught = (pseudo.mask_weight.detach().cpu() > 0).expand_as(decoder)
+        label = torch.where(taught, pseudo.mask.detach().cpu().float(), decoder)
+        maps = {name: e.map.detach().cpu().float() for name, e in evidence.items()}
+
+        self._images += len(decoder)
+        self._average("coverage", taught)
+        self._average("mean_label", label)
+        self._average("mean_decoder", decoder)
+        self._average("foreground_share", label >= 0.5)
+        self._average("decoder_foreground_share", decoder >= 0.5)
+        for name, map_ in maps.items():
+            ranks = image_auroc(map_.expand_as(decoder), decoder >= 0.5)
+            self._average(f"agreement/{name}", ranks[ranks.isfinite()])
+        if truth is not None:
+            # A quarter of the logit ranks alike and spreads small probabilities over the bins.
+            ranked = {"decoder": torch.sigmoid(logits / 4), **maps}
+            self._judge({"label": label, "decoder": decoder}, ranked, truth)
+
+    def _judge(
+        self, judged: Mapping[str, Tensor], ranked: Mapping[str, Tensor], truth: Batch
+    ) -> None:
+        has_mask, has_label = truth.has_mask.cpu(), truth.has_label.cpu()
+        lesion = (truth.mask.cpu() > 0.5) & has_mask[:, None, None, None]
+        held = lesion.flatten(1).any(dim=1)
+        can_hold = torch.isin(truth.label.cpu(), torch.tensor(self.lesion_classes))
+        free = torch.where(has_mask, ~held, has_label & ~can_hold)
+
+        self._average("mean_truth", lesion[has_mask])
+        for name, map_ in judged.items():
+            self._average(f"lesion_free_{name}", map_[free])
+            if has_mask.any():
+                found = Agreement.of(map_[has_mask], lesion[has_mask])
+                self._judged[name] = self._judged[name] + found if name in self._judged else found
+        for name, map_ in ranked.items():
+            ranks = image_auroc(map_.expand_as(lesion)[held], lesion[held])
+            self._average(f"auroc/{name}", ranks[ranks.isfinite()])
+
+    def _average(self, name: str, values: Tensor) -> None:
+        total, count = self._means.get(name, (0.0, 0))
+        total += float(values.sum(dtype=torch.float64))
+        self._means[name] = (total, count + values.numel())
+
+    def compute(self) -> Record:
+        """The record of everything seen so far."""
+        known = {name: total / count for name, (total, count) in self._means.items() if count}
+        record: Record = {"images": self._images}
+        record |= {name: known.get(name) for name in (*FIGURES, *self._means)}
+        for name in ("label", "decoder"):
+            judged = self._judged.get(name)
+            record[f"{name}_dice"] = judged.dice if judged else None
+            record[f"{name}_brier"] = judged.brier if judged else None
+            record[f"{name}_ece"] = judged.ece if judged else None
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether fusing made the labels worse than the decoder's own, and why one says so."""
+
+    word: Literal["worse", "equal", "better", "unknown"]
+    reason: str
+
+
+def verdict(record: Mapping[str, float | None]) -> Verdict:
+    """Compare the fused label with the decoder's own probability, on the same pixels.
+
+    Worse if Dice falls by more than 0.02 or Brier grows by more than 10%, whatever the other
+    does: Dice is what the student's mask will be, Brier what cross-entropy learns from. Both
+    labels come from one network on the same images, so that their difference is far steadier
+    than Dice between seeds (about 0.03), and 0.02 is no accident. 10% lets a threshold pass:
+    hardening a calibrated p costs 1/p - 1 of its Brier score, under 10% for p above 0.91.
+    """
+    label_brier, decoder_brier = record.get("label_brier"), record.get("decoder_brier")
+    if label_brier is None or decoder_brier is None:
+        return Verdict(word="unknown", reason="no mask is known, the fused label cannot be judged")
+    label_dice, decoder_dice = record.get("label_dice"), record.get("decoder_dice")
+    change = label_brier - decoder_brier
+    gains = [0.0 if abs(change) <= BRIER_MARGIN * decoder_brier else -change]
+    figures = [f"Brier {label_brier:.4f} against {decoder_brier:.4f}"]
+    if label_dice is not None and decoder_dice is not None:
+        gain = label_dice - decoder_dice
+        gains.append(0.0 if abs(gain) <= DICE_MARGIN else gain)
+        figures.insert(0, f"Dice {label_dice:.3f} against {decoder_dice:.3f}")
+    word: Literal["worse", "equal", "better"] = "equal"
+    if min(gains) < 0:
+        word = "worse"
+    elif max(gains) > 0:
+        word = "better"
+    told = {"worse": "is worse than", "equal": "is as good as", "better": "is better than"}[word]
+    return Verdict(
+        word=word, reason=f"the fused label {told} the decoder's own: {', '.join(figures)}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """The alarm for a mean label that runs away.
+
+    Attributes:
+        factor: above 1; how many times the reference, or how small a part of it, is too far.
+        floor: shares below it count as it, so that a few pixels raise no alarm.
+    """
+
+    factor: float
+    floor: float = DRIFT_FLOOR
+
+    def observe(self, mean_label: float, reference: float) -> str | None:
+        """A line that says how far the mean label went, or None while it is near."""
+        ratio = max(mean_label, self.floor) / max(reference, self.floor)
+        if 1 / self.factor <= ratio <= self.factor:
+            return None
+        where = "above" if ratio > 1 else "below"
+        return (
+            f"the mean label {mean_label:.4f} is more than {self.factor:g} times {where} "
+            f"the decoder's own {reference:.4f}: pseudo labels are drifting"
+        )
