@@ -98,6 +98,7 @@ class Store:
         return Subset(
             indices=tuple(int(i) for i in chosen),
             names=tuple(self.rows[i].name for i in chosen),
+            patients=tuple(self.rows[i].patient for i in chosen),
             _images=_map(self.folder, "images"),
             _labels=_labels(self.rows, chosen, known=labels),
             _masks=_Planes.of(self, "masks", chosen, known=masks),
@@ -112,10 +113,12 @@ class Subset:
     Attributes:
         indices: the rows' indices in the store.
         names: the rows' names.
+        patients: the rows' patients, None where unknown.
     """
 
     indices: tuple[int, ...]
     names: tuple[str, ...]
+    patients: tuple[str | None, ...]
     _images: NDArray[Any]
     _labels: Slots
     _masks: _Planes
