@@ -1,0 +1,144 @@
+"""A dataset that a CSV file lists: image, mask, region, label, patient, split."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolabel_kit.data.readers import read_image, read_mask
+from pseudolabel_kit.data.table import FILES, FileColumn, Line, read_table
+from pseudolabel_kit.errors import DataError, nearest
+from pseudolabel_kit.interfaces import Dataset, Row, Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Dataset):
+    """Images that a CSV file lists, a row each.
+
+    Columns: `image` (required), `mask`, `region`, `label`, `patient`, `split`; an empty cell
+    means that the thing is not there; other columns are ignored. Paths are relative to the
+    manifest's folder and stay inside it. Classes are the labels found, sorted, as numbers
+    where all are numbers; without any label there is one class, "any".
+
+    Attributes:
+        path: the CSV file, or the folder that holds `manifest.csv`.
+    """
+
+    path: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that occur, sorted."""
+        return self._classes
+
+    @property
+    def lesion_classes(self) -> tuple[int, ...]:
+        """None named: the labelled masks tell."""
+        return ()
+
+    def rows(self) -> Sequence[Row]:
+        """Every row, in the file's order.
+
+        Raises:
+            DataError: the manifest is missing or wrong; the message names the row.
+        """
+        return self._rows
+
+    def read(self, index: int) -> Sample:
+        """Decode one row's files.
+
+        Raises:
+            DataError: a file is unreadable, or not what it should be; names file and row.
+        """
+        line = self._lines[index]
+        image = read_image(self._folder / line.image, line.where("image"))
+        size = image.shape[1:]
+        return Sample(
+            image=image,
+            mask=self._plane(line, "mask", size),
+            region=self._plane(line, "region", size),
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the manifest, and of every file's size and time of change."""
+        digest = hashlib.sha256(self._file.read_bytes())
+        for line in self._lines:
+            for path in filter(None, map(line.path, FILES)):
+                status = (self._folder / path).stat()
+                digest.update(f"\n{path}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+        return f"manifest:{digest.hexdigest()}"
+
+    def _plane(
+        self, line: Line, what: FileColumn, size: tuple[int, ...]
+    ) -> NDArray[np.bool_] | None:
+        if not line.path(what):
+            return None
+        plane = read_mask(self._folder / line.path(what), line.where(what))
+        if plane.shape[1:] != size:
+            (height, width), (expected_height, expected_width) = plane.shape[1:], size
+            raise DataError(
+                f"{line.where(what)} is {width}x{height} px; expected the "
+                f"{expected_width}x{expected_height} px of its image {line.image}"
+            )
+        return plane
+
+    @cached_property
+    def _file(self) -> Path:
+        path = Path(self.path).expanduser()
+        file = path / "manifest.csv" if path.is_dir() else path
+        if not file.is_file():
+            raise DataError(f"{file} does not exist; expected a manifest.csv or its folder")
+        return file
+
+    @cached_property
+    def _folder(self) -> Path:
+        return self._file.parent
+
+    @cached_property
+    def _lines(self) -> tuple[Line, ...]:
+        return read_table(self._file)
+
+    @cached_property
+    def _classes(self) -> tuple[str, ...]:
+        labels = {line.label for line in self._lines if line.label}
+        self._refuse_untrained(labels)
+        return tuple(sorted(labels, key=float if _all_numbers(labels) else str)) or ("any",)
+
+    @cached_property
+    def _rows(self) -> tuple[Row, ...]:
+        numbers = {name: number for number, name in enumerate(self._classes)}
+        return tuple(
+            Row(
+                name=line.image,
+                label=numbers.get(line.label),
+                patient=line.patient or None,
+                split=line.split,
+                has_mask=bool(line.mask),
+                has_region=bool(line.region),
+            )
+            for line in self._lines
+        )
+
+    def _refuse_untrained(self, labels: set[str]) -> None:
+        """A label that is measured but never trained on is taken for a misspelling."""
+        trained = {line.label for line in self._lines if line.split not in ("val", "test")} - {""}
+        for line in self._lines:
+            if trained and line.label in labels - trained:
+                raise DataError(
+                    f"{line.at}: unknown label '{line.label}'{nearest(line.label, trained)}; "
+                    f"training rows have {', '.join(sorted(trained))}"
+                )
+
+
+def _all_numbers(labels: Iterable[str]) -> bool:
+    try:
+        return all(math.isfinite(float(label)) for label in labels)
+    except ValueError:
+        return False

@@ -1,0 +1,71 @@
+"""From the configuration's `data.source` to a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.data.manifest import Manifest
+from pseudolabel_kit.errors import ConfigError, nearest
+from pseudolabel_kit.interfaces import Dataset, Row, Sample
+from pseudolabel_kit.plugin.build import build
+
+
+def open_dataset(config: DataConfig) -> Dataset:
+    """The dataset that `config.source` names: a manifest or its folder, or a reference.
+
+    Raises:
+        ConfigError: an entry of `config.lesion_classes` is no class of the dataset.
+        DataError: the manifest is missing or wrong.
+        PluginError: the reference names no dataset.
+    """
+    if _is_path(config.source):
+        dataset: Dataset = Manifest(path=config.source)
+    else:
+        dataset = build("dataset", config.source)
+    if not config.lesion_classes:
+        return dataset
+    return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))
+
+
+def _is_path(source: str) -> bool:
+    separators = [s for s in (os.sep, os.altsep) if s]
+    return source.endswith(".csv") or any(s in source for s in separators) or Path(source).exists()
+
+
+def _indices(chosen: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    for name in chosen:
+        if name not in classes:
+            raise ConfigError(
+                f"data.lesion_classes: there is no class '{name}'{nearest(name, classes)}; "
+                f"the classes are {', '.join(classes)}"
+            )
+    return tuple(sorted({classes.index(name) for name in chosen}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OtherLesions(Dataset):
+    """A dataset for which the user says which classes can hold lesions."""
+
+    dataset: Dataset
+    chosen: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.dataset.classes
+
+    @property
+    def lesion_classes(self) -> tuple[int, ...]:
+        return self.chosen
+
+    def rows(self) -> Sequence[Row]:
+        return self.dataset.rows()
+
+    def read(self, index: int) -> Sample:
+        return self.dataset.read(index)
+
+    def fingerprint(self) -> str:
+        return self.dataset.fingerprint()
