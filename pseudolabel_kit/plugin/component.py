@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 _CLASS = re.compile(rf"{_MODULE}:[A-Za-z_]\w*")
-_RESOURCE = re.compile(rf"{_MODULE}:[\w.-]+(/[\w.-]+)*\.toml")
+_RESOURCE = re.compile(rf"{_MODULE}:\w[\w.-]*(/\w[\w.-]*)*\.toml")
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,9 @@ class Hooks:
         """Nothing more will be written by the run itself."""
 
 
+HOOKS = tuple(name for name in vars(Hooks) if name.startswith("plk_"))
+
+
 def manager(name: str, plugin: object) -> pluggy.PluginManager:
     """A plugin by itself in a manager, so that it can break nothing but itself.
 
@@ -86,7 +89,9 @@ def manager(name: str, plugin: object) -> pluggy.PluginManager:
     alone.register(plugin, name=name)
     alone.check_pending()
     if not alone.get_hookcallers(plugin):
-        raise pluggy.PluginValidationError(plugin, "it implements no hook of pseudolabel_kit")
+        unmarked = [f"{hook} lacks @hookimpl" for hook in HOOKS if hasattr(plugin, hook)]
+        why = unmarked[0] if unmarked else f"it implements no hook of {PROJECT}"
+        raise pluggy.PluginValidationError(plugin, why)
     return alone
 
 
@@ -117,8 +122,8 @@ class Observers:
                 for name, alone in plugins
                 if (caller := getattr(alone.hook, hook)).get_hookimpls()
             }
-            for hook in vars(Hooks)
-            if hook.startswith("plk_") and hook != "plk_components"
+            for hook in HOOKS
+            if hook != "plk_components"
         }
 
     def run_started(self, run: Run) -> None:

@@ -6,16 +6,15 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import getdoc
+from inspect import cleandoc
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.errors import ConfigError, PluginError, nearest
 
-_BOUNDS = {"gt": "> ", "ge": ">= ", "lt": "< ", "le": "<= "}
+_BOUNDS = {"gt": "> ", "ge": ">= ", "lt": "< ", "le": "<= ", "pattern": "like "}
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Option:
         name: as it stands in a reference.
         type: what it accepts, for people: "int >= 1", "pixel|image-rms", "float/float/float".
         default: the text that means the default, or None where the option must be given.
-        doc: its line in the class's docstring.
+        doc: its line in the docstring of the class or of a base.
         annotation: the resolved annotation that values are checked against.
     """
 
@@ -52,7 +51,9 @@ def options(part: type[Any]) -> tuple[Option, ...]:
             f"{part.__name__}: {error}; the types of options must be imported, "
             "not only under TYPE_CHECKING"
         ) from error
-    docs = _documented(getdoc(part) or "")
+    docs: dict[str, str] = {}
+    for base in reversed(part.__mro__):
+        docs |= _documented(cleandoc(base.__doc__ or ""))
     return tuple(
         Option(f.name, describe(hints[f.name]), _default(f), docs.get(f.name, ""), hints[f.name])
         for f in dataclasses.fields(part)
@@ -73,11 +74,9 @@ def convert(option: Option, text: str) -> Any:
         value = text.split("/") if text else []
     try:
         return TypeAdapter(option.annotation).validate_python(value)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"]
-        raise ConfigError(
-            f"{option.name}={text}: {problem[0].lower()}{problem[1:]} (it is {option.type})"
-        ) from None
+    except ValidationError:
+        hint = nearest(text, option.type.split("|"))
+        raise ConfigError(f"{option.name}={text}: expected {option.type}{hint}") from None
 
 
 def to_text(value: object) -> str:
@@ -108,10 +107,15 @@ def describe(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return "|".join(map(describe, arguments))
     if origin is tuple:
-        return "/".join("..." if each is Ellipsis else describe(each) for each in arguments)
+        return "/".join("..." if each is Ellipsis else _element(each) for each in arguments)
     if annotation in (bool, types.NoneType):
         return {bool: "true|false", types.NoneType: "none"}[annotation]
     return str(getattr(annotation, "__name__", annotation))
+
+
+def _element(annotation: Any) -> str:
+    text = describe(annotation)
+    return f"({text})" if " " in text or "|" in text else text
 
 
 def _bounds(metadata: tuple[Any, ...]) -> list[str]:
@@ -143,7 +147,7 @@ def _default(field: dataclasses.Field[Any]) -> str | None:
     return None
 
 
-def _documented(doc: str) -> Mapping[str, str]:
+def _documented(doc: str) -> dict[str, str]:
     """The lines "name: text" of the "Attributes:" or "Options:" section, continuations joined."""
     section = re.search(r"^(?:Attributes|Options):\n((?:(?: {4}.*)?(?:\n|\Z))+)", doc, re.MULTILINE)
     entries = re.findall(

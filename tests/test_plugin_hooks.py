@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pseudolabel_kit.plugin import hookimpl
+from pseudolabel_kit.plugin.hooks import HOOKS, Observers, manager
+
+RUN: Any = SimpleNamespace(folder=Path("run"), config=None)
+
+
+class Listener:
+    """Remembers what it was told; an implementation need not take every argument."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    @hookimpl
+    def plk_run_started(self, run: Any) -> None:
+        self.heard.append(("started", run))
+
+    @hookimpl
+    def plk_step_ended(self, step: int, losses: Any) -> None:
+        self.heard.append((step, losses))
+
+    @hookimpl
+    def plk_pseudo_labelled(self, pseudo: Any) -> None:
+        self.heard.append(pseudo)
+
+    @hookimpl
+    def plk_epoch_ended(self, epoch: int, measures: Any) -> None:
+        self.heard.append((epoch, measures))
+
+    @hookimpl
+    def plk_run_ended(self, outcome: str) -> None:
+        self.heard.append(outcome)
+
+
+class Faulty:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    @hookimpl
+    def plk_step_ended(self) -> None:
+        self.calls += 1
+        raise ValueError("disk full")
+
+    @hookimpl
+    def plk_run_ended(self) -> None:
+        self.calls += 10
+
+
+def tell_all(observers: Observers) -> None:
+    pseudo: Any = "pseudo labels"
+    observers.run_started(RUN)
+    observers.step_ended(RUN, 1, {"mask": 0.5})
+    observers.pseudo_labelled(RUN, 1, pseudo)
+    observers.epoch_ended(RUN, 1, {"dice": 0.6})
+    observers.run_ended(RUN, "finished")
+
+
+def test_every_event_arrives_once_with_what_it_tells() -> None:
+    listener = Listener()
+    tell_all(Observers([("listener", manager("listener", listener))]))
+    assert listener.heard == [
+        ("started", RUN),
+        (1, {"mask": 0.5}),
+        "pseudo labels",
+        (1, {"dice": 0.6}),
+        "finished",
+    ]
+
+
+def test_every_observing_hook_has_its_caller() -> None:
+    callers = {f"plk_{name}" for name in vars(Observers) if not name.startswith("_")}
+    assert callers == set(HOOKS) - {"plk_components"}
+
+
+def test_a_hook_that_raises_is_named_once_and_switched_off_alone() -> None:
+    faulty, listener, warnings = Faulty(), Listener(), list[str]()
+    plugins: list[tuple[str, object]] = [("faulty", faulty), ("listener", listener)]
+    observers = Observers([(name, manager(name, each)) for name, each in plugins], warnings.append)
+    observers.step_ended(RUN, 1, {})
+    observers.step_ended(RUN, 2, {})
+    observers.run_ended(RUN, "finished")
+    assert warnings == [
+        "hook plk_step_ended of plugin 'faulty' is switched off, it raised ValueError: disk full"
+    ]
+    assert faulty.calls == 11
+    assert listener.heard == [(1, {}), (2, {}), "finished"]
+
+
+def test_by_default_a_switched_off_hook_is_a_warning() -> None:
+    observers = Observers([("faulty", manager("faulty", Faulty()))])
+    with pytest.warns(RuntimeWarning, match="plk_step_ended of plugin 'faulty'") as caught:
+        observers.step_ended(RUN, 1, {})
+    assert caught[0].filename == __file__
+
+
+def test_nobody_listening_is_no_work() -> None:
+    tell_all(Observers())
+
+
+def test_an_interrupt_in_a_hook_is_not_swallowed() -> None:
+    class Impatient:
+        @hookimpl
+        def plk_run_started(self) -> None:
+            raise KeyboardInterrupt
+
+    observers = Observers([("impatient", manager("impatient", Impatient()))])
+    with pytest.raises(KeyboardInterrupt):
+        observers.run_started(RUN)
