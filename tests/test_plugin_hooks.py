@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pseudolabel_kit.plugin import hookimpl
+from pseudolabel_kit.plugin.catalogue import Catalogue
 from pseudolabel_kit.plugin.hooks import HOOKS, Observers, manager
 
 RUN: Any = SimpleNamespace(folder=Path("run"), config=None)
@@ -35,6 +36,10 @@ class Listener:
         self.heard.append((epoch, measures))
 
     @hookimpl
+    def plk_event_raised(self, level: str, text: str) -> None:
+        self.heard.append((level, text))
+
+    @hookimpl
     def plk_run_ended(self, outcome: str) -> None:
         self.heard.append(outcome)
 
@@ -59,6 +64,7 @@ def tell_all(observers: Observers) -> None:
     observers.step_ended(RUN, 1, {"mask": 0.5})
     observers.pseudo_labelled(RUN, 1, pseudo)
     observers.epoch_ended(RUN, 1, {"dice": 0.6})
+    observers.event_raised(RUN, 1, "warning", "the mean label drifts")
     observers.run_ended(RUN, "finished")
 
 
@@ -70,6 +76,7 @@ def test_every_event_arrives_once_with_what_it_tells() -> None:
         (1, {"mask": 0.5}),
         "pseudo labels",
         (1, {"dice": 0.6}),
+        ("warning", "the mean label drifts"),
         "finished",
     ]
 
@@ -91,6 +98,13 @@ def test_a_hook_that_raises_is_named_once_and_switched_off_alone() -> None:
     ]
     assert faulty.calls == 11
     assert listener.heard == [(1, {}), (2, {}), "finished"]
+
+
+def test_two_observers_of_one_name_are_both_told() -> None:
+    first, second = Listener(), Listener()
+    observers = Catalogue().observers(first, second)
+    observers.run_ended(RUN, "failed")
+    assert first.heard == second.heard == ["failed"]
 
 
 def test_by_default_a_switched_off_hook_is_a_warning() -> None:

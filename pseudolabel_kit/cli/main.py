@@ -94,9 +94,19 @@ def main(
 
     show_warnings()
     if no_plugin:
-        # In the environment, so that the processes of a distributed run leave it out too.
-        before = os.environ.get("PLK_DISABLE_PLUGINS", "")
-        os.environ["PLK_DISABLE_PLUGINS"] = ",".join(filter(None, [before, *no_plugin]))
+        _switch_off(no_plugin)
+
+
+def _switch_off(names: list[str]) -> None:
+    from pseudolabel_kit.plugin.discovery import DISABLE, discover
+
+    known = {"all", *(point.name for point in discover())}
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known)
+            raise ConfigError(f"--no-plugin {name}: there is no plugin '{name}'{hint}")
+    # In the environment, so that the processes of a distributed run leave it out too.
+    os.environ[DISABLE] = ",".join(filter(None, [os.environ.get(DISABLE), *names]))
 
 
 def run() -> None:

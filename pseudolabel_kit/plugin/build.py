@@ -71,7 +71,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     package, _, path = offer.component.target.partition(":")
     try:
         return tomllib.loads(files(package).joinpath(path).read_text(encoding="utf-8"))
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:  # a stranger's package: importing it may raise anything
         reason = in_a_line(error)
         raise PluginError(f"recipe '{offer}' ({offer.component.target}): {reason}") from error
 

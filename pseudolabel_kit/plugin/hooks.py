@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import pluggy
 
@@ -116,12 +116,12 @@ class Observers:
     ) -> None:
         plugins = list(managers)
         self._warn = warn
-        self._listeners: dict[str, dict[str, Callable[..., Any]]] = {
-            hook: {
-                name: caller
+        self._listeners: dict[str, list[tuple[str, pluggy.HookCaller]]] = {
+            hook: [
+                (name, caller)
                 for name, alone in plugins
                 if (caller := getattr(alone.hook, hook)).get_hookimpls()
-            }
+            ]
             for hook in HOOKS
             if hook != "plk_components"
         }
@@ -152,11 +152,11 @@ class Observers:
 
     def _tell(self, hook: str, **event: object) -> None:
         listeners = self._listeners[hook]
-        for name, caller in list(listeners.items()):
+        for name, caller in tuple(listeners):
             try:
                 caller(**event)
             except Exception as error:  # a stranger's code: whatever it raises must not end the run
-                del listeners[name]
+                listeners.remove((name, caller))
                 self._warn(
                     f"hook {hook} of plugin '{name}' is switched off, "
                     f"it raised {type(error).__name__}: {error}"

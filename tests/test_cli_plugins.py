@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import Site
+
+from pseudolabel_kit.cli.main import call
+
+PARTS = '''
+from dataclasses import dataclass
+from pseudolabel_kit.interfaces import Explainer, Fuser
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Fuser):
+    """Fuses [bold]as I like it[/bold].
+
+    It is the best.
+
+    Attributes:
+        threshold: above it, a pixel
+            in [0, 1] is lesion.
+    """
+
+    threshold: float = 0.5
+
+    def fuse(self, prediction, evidence):
+        raise NotImplementedError
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Explainer):
+    """Explains."""
+
+    def explain(self, model, images, prediction):
+        raise NotImplementedError
+'''
+
+
+@pytest.fixture(autouse=True)
+def parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    site.offer(
+        "aa",
+        '"fuser", "mine", "parts_aa:Mine", "Mine, [bold]."',
+        '"explainer", "mine", "parts_aa:Plain", "Also mine."',
+        '"recipe", "best", "parts_aa:best.toml", "The best."',
+        '"fuser", "lost", "parts_aa:Lost", "Lost."',
+        parts_aa=PARTS,
+    )
+    site.install("bad", {"light_bad": "import nothing_of_this_name"})
+
+
+def test_the_list_shows_parts_and_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["fuser", "mine", "aa", "Mine,", "[bold]."] in lines
+    assert ["dataset", "phantom", "builtin"] in [line[:3] for line in lines]
+    assert ["bad", "dist-bad", "1.0", "ModuleNotFoundError:"] in [line[:4] for line in lines]
+
+
+def test_the_list_can_be_of_one_kind_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "list", "--kind", "explainer", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {each["kind"] for each in listed["components"]} == {"explainer"}
+    assert {
+        "kind": "explainer",
+        "name": "mine",
+        "target": "parts_aa:Plain",
+        "summary": "Also mine.",
+        "plugin": "aa",
+    } in listed["components"]
+    assert {"name": "aa", "distribution": "dist-aa 1.0", "heavy": False} in listed["plugins"]
+    assert "bad" in [each["name"] for each in listed["broken"]]
+
+
+def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "list", "--kind", "fusor"]) == 2
+    assert "'fuser'" in capsys.readouterr().err
+
+
+def test_show_tells_options_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "show", "fuser/mine"]) == 0
+    text = capsys.readouterr().out
+    assert "Fuses [bold]as I like it[/bold].\n\nIt is the best.\n" in text
+    assert "From plugin 'aa' (dist-aa 1.0), parts_aa:Mine" in text
+    assert "threshold  float  0.5      above it, a pixel in [0, 1] is lesion." in text
+    assert "As in: mine:threshold=0.5" in text
+    assert "Attributes:" not in text
+    assert "explainer mine" not in text
+
+
+@pytest.mark.parametrize("name", ["mine", "aa/mine"])
+def test_show_tells_of_every_kind_that_has_the_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["plugins", "show", name]) == 0
+    text = capsys.readouterr().out
+    assert "fuser mine" in text
+    assert "explainer mine" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("mnie", "there is no part 'mnie' (did you mean 'mine'?); it may be in a broken plugin: "),
+        ("lost", "fuser 'lost' of plugin 'aa' cannot be imported: AttributeError"),
+        ("best", "recipe 'aa/best' (parts_aa:best.toml)"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    name: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["plugins", "show", name]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_no_plugin_leaves_it_out_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLK_DISABLE_PLUGINS", "bad")
+    assert call(["--no-plugin", "aa", "plugins", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "Switched off: aa, bad" in text
+    assert "fuser mine" not in text
+    assert os.environ["PLK_DISABLE_PLUGINS"] == "bad,aa"
+
+
+def test_a_plugin_that_is_not_there_cannot_be_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLK_DISABLE_PLUGINS", "")
+    assert call(["--no-plugin", "bda", "plugins", "list"]) == 2
+    assert "plk: --no-plugin bda: there is no plugin 'bda' (did you" in capsys.readouterr().err
+
+
+def test_the_list_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from pseudolabel_kit.cli.main import call\n"
+        "call(['plugins', 'list'])\n"
+        "print(sorted({'torch', 'numpy', 'captum', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
