@@ -9,7 +9,9 @@ from pseudolabel_kit.plugin.reference import Reference, join, parse, parse_list
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}(/[a-z0-9][a-z-]{0,5})?", fullmatch=True)
 values = st.text().filter(lambda text: ":" not in text and "," not in text)
-options = st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True), values)
+options = st.dictionaries(
+    st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True), values, max_size=3
+)
 references = st.builds(lambda name, given: Reference(name, tuple(given.items())), names, options)
 
 
@@ -27,7 +29,7 @@ def test_what_parses_is_given_back_unchanged(text: str) -> None:
     assert str(parsed) == text
 
 
-@given(st.lists(references.filter(lambda each: each.name != "none"), unique=True))
+@given(st.lists(references.filter(lambda each: each.name != "none"), unique=True, max_size=3))
 def test_a_list_survives_its_text(chosen: list[Reference]) -> None:
     assert parse_list(join(chosen)) == tuple(chosen)
 

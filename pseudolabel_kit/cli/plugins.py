@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from inspect import getdoc
 from typing import Annotated, Any
 
+import tomli_w
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +19,7 @@ from pseudolabel_kit.plugin.build import read_recipe
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
 from pseudolabel_kit.plugin.component import KINDS, Kind
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -72,23 +74,24 @@ def _names(offer: Offer) -> tuple[str, str, str]:
 
 def _show(installed: Catalogue, offer: Offer) -> None:
     part = offer.component
+    recipe = part.kind == "recipe"
+    content = read_recipe(str(offer)) if recipe else installed.load(offer)
     origin = next(each.distribution for each in installed.plugins if each.name == offer.plugin)
     _say(f"{part.kind} {part.name}", style="bold")
     _say(part.summary)
     _say(f"From plugin '{offer.plugin}' ({origin}), {part.target}\n")
-    if part.kind == "recipe":
-        import tomli_w
-
-        _say(tomli_w.dumps(read_recipe(str(offer))))
+    if recipe:
+        _say(tomli_w.dumps(content))
     else:
-        _show_class(offer, installed.load(offer))
+        _show_class(offer, content)
 
 
 def _show_class(offer: Offer, part: type[Any]) -> None:
     from pseudolabel_kit.plugin.options import options
 
-    text = (getdoc(part) or "").partition("\n\nAttributes:")[0].partition("\n\nOptions:")[0]
-    _say(f"{text}\n")
+    text = re.split(r"\n\n(?:Attributes|Options):\n", getdoc(part) or "")[0]
+    if not text.startswith(f"{part.__name__}("):  # what dataclasses write where nobody did
+        _say(f"{text}\n")
     known = options(part)
     rows = [
         (o.name, o.type, "(must be given)" if o.default is None else o.default, o.doc)
