@@ -28,10 +28,10 @@ class Sharpen(Fuser):
     one would always be 1. A family that no explainer is of drops out; without any evidence
     the label is the decoder's probability, unchanged.
 
-    The defaults are those that keep a usable label: with `norm=paper` no label passes 0.51,
-    with `norm=pixel` two flat maps outvote a decoder that is sure, with `decoder=probability`
-    evidence floods, and with `gate=none` healthy images get lesions, since a scaled map always
-    has a maximum.
+    The defaults are those that keep a usable label. With `norm=paper` no label passes 0.51;
+    with `norm=pixel` a sure decoder ends at 0.71 where the evidence is undecided; with
+    `decoder=probability` it is hardly heard; with `gate=none` healthy images get lesions,
+    because a scaled map always has a maximum.
 
     Attributes:
         ratios: weights of class map, attribution and decoder (lambda, mu, nu); only their
@@ -62,7 +62,7 @@ class Sharpen(Fuser):
         if votes:
             if self.ratios[2]:
                 votes.append(self._decoder_vote(logits))
-            mask = sharpen(mixture(votes, self.norm), self.temperature)  # eq. 8
+            mask = sharpen(mixture(votes, self.norm), self.temperature).expand_as(logits)  # eq. 8
         else:
             mask = torch.sigmoid(logits)
         return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))

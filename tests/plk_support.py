@@ -1,0 +1,106 @@
+"""Small things that the tests of the shipped parts share."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from plk_calibrated.caam import Caam, Cam
+from plk_calibrated.input_x_gradient import InputXGradient
+from plk_calibrated.integrated_gradients import IntegratedGradients
+from plk_calibrated.vgg import VggMultiscale, VggNet
+from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Part, Prediction, Scale, Task
+
+P = TypeVar("P", bound=Part)
+SIZE = (32, 37)  # the least height, and an odd width
+
+
+def make_task(channels: int = 1, masks: int = 1, size: tuple[int, int] = SIZE) -> Task:
+    return Task(
+        channels=channels,
+        size=size,
+        classes=("np", "cap", "covid"),
+        lesion_classes=(2,),
+        mask_channels=masks,
+        background_weight=0.5,
+    )
+
+
+def begun(part: P, task: Task | None = None) -> P:
+    part.begin(task or make_task())
+    return part
+
+
+def make_net(task: Task | None = None, seed: int = 0, **options: bool) -> VggNet:
+    torch.manual_seed(seed)
+    net = begun(VggMultiscale(width=0.1, **options)).build(task or make_task())
+    assert isinstance(net, VggNet)
+    return net
+
+
+def make_batch(rows: int = 3, task: Task | None = None, seed: int = 0) -> Batch:
+    task = task or make_task()
+    rng = torch.Generator().manual_seed(seed)
+    return Batch(
+        image=torch.rand(rows, task.channels, *task.size, generator=rng),
+        label=torch.randint(3, (rows,), generator=rng),
+        mask=torch.rand(rows, task.mask_channels, *task.size, generator=rng).round(),
+        has_label=torch.arange(rows) % 2 == 0,
+        has_mask=torch.ones(rows, dtype=torch.bool),
+    )
+
+
+def make_prediction(rows: int = 3, masks: int = 1, seed: int = 0) -> Prediction:
+    """Random logits and two random scales, without a network."""
+    rng = torch.Generator().manual_seed(seed)
+    return Prediction(
+        class_logits=torch.randn(rows, 3, generator=rng),
+        mask_logits=3 * torch.randn(rows, masks, *SIZE, generator=rng),
+        scales=tuple(
+            Scale(
+                features=torch.randn(rows, 4, side, side, generator=rng),
+                weight=torch.randn(3, 4, generator=rng),
+            )
+            for side in (8, 4)
+        ),
+    )
+
+
+def make_evidence(rows: int = 3, seed: int = 0) -> dict[str, Evidence]:
+    rng = torch.Generator().manual_seed(seed)
+    class_map, attribution = torch.rand(2, rows, 1, *SIZE, generator=rng)
+    return {
+        "caam": Evidence(map=class_map, family="class-map"),
+        "ig": Evidence(map=attribution, family="attribution"),
+    }
+
+
+def rows_of(evidence: dict[str, Evidence], chosen: slice) -> dict[str, Evidence]:
+    return {k: Evidence(map=e.map[chosen], family=e.family) for k, e in evidence.items()}
+
+
+def explainers(task: Task | None = None) -> list[Explainer]:
+    """Every shipped explainer, in its default form and in others."""
+    parts: list[Explainer] = [
+        Caam(levels=(1, 2, 3)),
+        Cam(),
+        Cam(target="predicted"),
+        IntegratedGradients(steps=2),
+        IntegratedGradients(steps=2, method="gausslegendre", baseline="zero"),
+        InputXGradient(),
+        InputXGradient(baseline="blur", target="predicted"),
+    ]
+    return [begun(part, task) for part in parts]
+
+
+class Toy(nn.Module):
+    """F_k(x) = sum over pixels of (k+1) x^3, whose integrated gradients are known."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        cubes = images.pow(3).sum(dim=(1, 2, 3))
+        return torch.stack([cubes, 2 * cubes, 3 * cubes], dim=1)
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(class_logits=self.classify(images), mask_logits=images[:, :1])
