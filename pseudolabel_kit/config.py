@@ -41,6 +41,7 @@ class DataConfig(Section):
     )
     val: Fraction = Field(0.15, description="share for val, where the data names no splits")
     test: Fraction = Field(0.2, description="share for test, where the data names no splits")
+    seed: int = Field(0, ge=0, description="draws the splits, apart from train.seed")
     weak_labels: bool = Field(False, description="train on class labels of unlabelled rows")
     region: Literal["keep", "black"] = Field("keep", description="what to do outside the region")
     lesion_classes: tuple[str, ...] = Field(
@@ -122,6 +123,7 @@ class EvaluateConfig(Section):
         "dice", description="the measure on val whose best checkpoint is kept"
     )
     bootstrap: int = Field(1000, ge=0, description="resamples for the intervals; 0 = none")
+    strips: str = Field("caam:map=cam,caam,ig", description="maps shown beside the method's own")
     figures: int = Field(6, ge=0, description="validation images shown in the report")
 
 

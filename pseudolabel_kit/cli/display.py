@@ -1,0 +1,93 @@
+"""What a person sees while a run trains: an observer like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pseudolabel_kit.cli.console import err
+from pseudolabel_kit.plugin.hooks import Level, Outcome, Run, hookimpl
+
+SHOWN = ("dice", "miou", "accuracy", "auc")
+
+
+class Display:
+    """A progress bar with rate and time left, one line an epoch, events as they come."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bar = progress_bar(TextColumn("{task.fields[rate]}"))
+        self._task = TaskID(0)
+
+    @hookimpl
+    def plk_run_started(self, run: Run) -> None:
+        """Say where the run writes, and start the bar."""
+        method = run.config.method
+        err.print(f"[bold]{run.folder}[/bold]  {method.backbone} · {method.explainer} · {method.fuser}")
+        self._stack.enter_context(self._bar)
+        self._task = self._bar.add_task("training", total=run.steps, rate="")
+
+    @hookimpl
+    def plk_step_ended(self, step: int, losses: Mapping[str, float]) -> None:
+        """Move the bar."""
+        speed = self._bar.tasks[self._task].speed
+        rate = f"{speed:.1f} steps/s" if speed else ""
+        self._bar.update(self._task, completed=step, rate=f"{rate}  loss {sum(losses.values()):.3f}")
+
+    @hookimpl
+    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
+        """One line an epoch."""
+        told = [f"{name} {value:.3f}" for name in SHOWN if (value := measures.get(name)) is not None]
+        err.print(f"epoch {epoch:3d}  " + ("  ".join(["val", *told]) if told else "no val rows"))
+
+    @hookimpl
+    def plk_event_raised(self, level: Level, text: str) -> None:
+        """Say it above the bar."""
+        err.print(text, style="yellow" if level == "warning" else "cyan", markup=False)
+
+    @hookimpl
+    def plk_run_ended(self, outcome: Outcome) -> None:
+        """Take the bar away."""
+        self._stack.close()
+
+
+def progress_bar(*more: TextColumn) -> Progress:
+    """The bar that every long work shows, on `err`."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        *more,
+        console=err,
+        transient=True,
+    )
+
+
+def decoding(stack: ExitStack) -> Callable[[int, int], None]:
+    """A callback for the decoding of images: a bar that appears with its first call."""
+    bar = progress_bar()
+    tasks: list[TaskID] = []
+
+    def told(done: int, total: int) -> None:
+        if not tasks:
+            stack.enter_context(bar)
+            tasks.append(bar.add_task("decoding images", total=total))
+        bar.update(tasks[0], completed=done)
+        if done == total:
+            bar.stop()
+
+    return told

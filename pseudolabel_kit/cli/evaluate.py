@@ -1,0 +1,57 @@
+"""`plk evaluate`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EPILOG = """
+Examples: \b
+
+  plk evaluate runs/first                  val, with the best weights
+  plk evaluate runs/first --split test     read test once, for the final table
+"""
+
+
+class Side(StrEnum):
+    """A side of the split."""
+
+    LABELLED = "labelled"
+    UNLABELLED = "unlabelled"
+    VAL = "val"
+    TEST = "test"
+
+
+class Which(StrEnum):
+    """Which weights of a run."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+@app.command(epilog=EPILOG)
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    split: Annotated[Side, typer.Option(help="Which rows.")] = Side.VAL,
+    checkpoint: Annotated[Which, typer.Option(help="The best weights on val, or the last.")] = (
+        Which.BEST
+    ),
+) -> None:
+    """Measure a trained run on one side of the split."""
+    from pseudolabel_kit.cli.console import out
+    from pseudolabel_kit.cli.display import decoding
+    from pseudolabel_kit.engine.evaluate import evaluate as measured
+    from pseudolabel_kit.report.page import write_report
+    from pseudolabel_kit.report.tables import measures_table
+
+    with ExitStack() as stack:
+        found = measured(run, split.value, which=checkpoint.value, progress=decoding(stack))
+    out.print(measures_table([found]))
+    page = write_report(run)
+    out.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -1,0 +1,163 @@
+"""Checkpoints: one safetensors file each, complete or absent, checked when read.
+
+A file holds the tensors of the learner, of the averaged weights and of the optimiser; its
+header holds the progress, the configuration's hash and a digest of all tensors. Loading
+runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.files import written_aside
+
+KEPT = 2
+BEST = "best.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from its tensors.
+
+    Attributes:
+        step: steps that are done.
+        consistency_began: the step at which L_u joined, or None while it has not.
+        best: the best value so far of the selecting measure on val.
+        log_bytes: the length of the log when the checkpoint was written.
+        reference: the decoder's own foreground share when L_u began, for the drift alarm.
+        zero_for: for how many steps a loss term has been exactly 0; -1 once it was not.
+    """
+
+    step: int = 0
+    consistency_began: int | None = None
+    best: float | None = None
+    log_bytes: int = 0
+    reference: float | None = None
+    zero_for: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read from a file."""
+
+    tensors: Mapping[str, Tensor]
+    progress: Progress
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], progress: Progress, config_hash: str) -> None:
+    """Write a checkpoint aside and rename it.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {
+        "progress": json.dumps(asdict(progress)),
+        "config": config_hash,
+        "digest": _digest(ready),
+    }
+    with written_aside(path) as aside:
+        try:
+            save_file(ready, aside, metadata=header)
+        except SafetensorError as error:  # an OSError that lost its type
+            raise OSError(None, str(error)) from error
+
+
+def load(path: Path, config_hash: str) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises:
+        RunError: the file is damaged, or belongs to another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: damaged checkpoint: {error}") from None
+    if header.get("digest") != _digest(tensors):
+        raise RunError(f"{path}: damaged checkpoint: its content is not what was written")
+    if header.get("config") != config_hash:
+        raise RunError(
+            f"{path}: this checkpoint belongs to another configuration than run.toml beside it; "
+            "restore that run.toml, or start anew with --overwrite"
+        )
+    return Checkpoint(tensors=tensors, progress=Progress(**json.loads(header["progress"])))
+
+
+def newest(folder: Path, config_hash: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each damaged one is named to `warn`.
+
+    Raises:
+        RunError: there are checkpoints, but none can be read.
+    """
+    paths = sorted(folder.glob("step-*.safetensors"), reverse=True)
+    for path in paths:
+        try:
+            return load(path, config_hash)
+        except RunError as error:
+            if "damaged" not in str(error) or path == paths[-1]:
+                raise
+            warn(f"{error}; going on from the one before it")
+    return None
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}.safetensors"
+
+
+def prune(folder: Path) -> None:
+    """Delete all but the last checkpoints; the best stays."""
+    for path in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as flat tensors; rates are a function of the step and not kept."""
+    state = optimiser.state_dict()["state"]
+    return {f"{index}.{name}": value for index, s in state.items() for name, value in s.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put flat tensors back into an optimiser of the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors below a prefix, without it."""
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with a prefix before their names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A hash of all weights, to compare runs bit for bit."""
+    return _digest({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""The run folder: what lies where, who may write, and the log.
+
+    run.toml            the resolved configuration; repeats the run
+    provenance.json     versions, device, seed, split, counts
+    metrics.jsonl       one record a line: step, epoch, audit, event
+    checkpoints/        step-*.safetensors (the last two), best.safetensors
+    evaluation-*.json   measures of a split
+    strips.npz          pictures for the report
+    report.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pseudolabel_kit.config import Config, read_toml, resolve
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.files import write_text
+
+
+class RunFolder:
+    """A run's folder on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "run.toml"
+        self.log_file = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.strips = path / "strips.npz"
+        self.report = path / "report.html"
+        self._lock = FileLock(path / ".lock")
+
+    def create(self, config: Config, *, overwrite: bool) -> None:
+        """Make the folder and write its configuration.
+
+        Raises:
+            RunError: it already holds a run, holds other files, or cannot be written.
+        """
+        if self.config_file.exists() and not overwrite:
+            raise RunError(
+                f"{self.path}: already holds a run; continue it with --resume {self.path}, "
+                "replace it with --overwrite, or choose another --out"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: is a file; expected a folder for --out")
+        if not self.config_file.exists() and self.path.exists() and any(self._foreign()):
+            raise RunError(f"{self.path}: holds other files and no run; choose another --out")
+        self.lock()
+        self._clear()
+        write_text(self.config_file, config.to_toml())
+
+    def reopen(self) -> None:
+        """Lock the folder of a run that goes on.
+
+        Raises:
+            RunError: the folder holds no run, or another process is training into it.
+        """
+        self.config()
+        self.lock()
+
+    def config(self) -> Config:
+        """The configuration that the run was started with.
+
+        Raises:
+            RunError: the folder holds no run.
+        """
+        if not self.config_file.is_file():
+            raise RunError(f"{self.path}: not a run: there is no run.toml in it")
+        return resolve(read_toml(self.config_file), origin=str(self.config_file))
+
+    def lock(self) -> None:
+        """Keep other processes from training into this folder until this one ends.
+
+        Raises:
+            RunError: another process is training into it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training into it") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def unlock(self) -> None:
+        """Let others train into the folder."""
+        self._lock.release()
+
+    def append(self, records: list[Mapping[str, Any]]) -> int:
+        """Add records to the log and return its length in bytes.
+
+        Raises:
+            RunError: the folder cannot be written or the disk is full.
+        """
+        try:
+            with self.log_file.open("ab") as file:
+                file.write("".join(json.dumps(r) + "\n" for r in records).encode())
+                file.flush()
+                os.fsync(file.fileno())
+                return file.tell()
+        except OSError as error:
+            raise RunError(f"{self.log_file}: cannot be written: {error.strerror}") from error
+
+    def rewind(self, length: int) -> None:
+        """Cut the log back to what it was when a checkpoint was written."""
+        if self.log_file.exists() and self.log_file.stat().st_size > length:
+            os.truncate(self.log_file, length)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a whole JSON file."""
+        write_text(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def _foreign(self) -> list[Path]:
+        return [p for p in self.path.iterdir() if p.name != ".lock"]
+
+    def _clear(self) -> None:
+        for name in ("metrics.jsonl", "provenance.json", "strips.npz", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+        for path in self.path.glob("evaluation-*.json"):
+            path.unlink()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)

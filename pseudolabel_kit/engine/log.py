@@ -1,0 +1,115 @@
+"""The log of a run: every loss term of every step, said aloud where it is not sound."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.engine.checkpoint import Progress
+from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.step import Step
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.plugin.hooks import Observers, Run
+
+SILENT_STEPS = 50
+
+
+@dataclass
+class Log:
+    """Buffers what steps leave on the device and writes it in a few transfers.
+
+    Attributes:
+        run: what observers are shown.
+        writes: false in all processes but the first.
+        every: steps between two transfers; observers hear of a step at most so much later.
+    """
+
+    run: Run
+    folder: RunFolder
+    observers: Observers
+    progress: Progress
+    writes: bool = True
+    every: int = 10
+    _steps: list[tuple[dict[str, Any], Tensor]] = field(default_factory=list)
+    _records: list[Mapping[str, Any]] = field(default_factory=list)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def step(self, number: int, lr: float, step: Step) -> None:
+        """Keep a step's terms; `number` counts from 1.
+
+        Raises:
+            RunError: a term is not finite.
+        """
+        now = time.perf_counter()
+        values = list(step.terms.values())
+        if step.pseudo is not None:
+            values += [step.pseudo.mask.mean(), (step.pseudo.mask_weight > 0).float().mean()]
+        record = {"kind": "step", "step": number, "lr": lr, "names": list(step.terms)}
+        record |= {"weights": dict(step.weights), "seconds": now - self._last}
+        self._steps.append((record, torch.stack([v.float() for v in values])))
+        self._last = now
+        if step.pseudo is not None:
+            self.observers.pseudo_labelled(self.run, number, step.pseudo)
+        if len(self._steps) >= self.every:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the buffered steps from the device and tell observers of them.
+
+        Raises:
+            RunError: a term is not finite.
+        """
+        steps, self._steps = self._steps, []
+        for record, tensor in steps:
+            values = tensor.tolist()
+            names = record.pop("names")
+            losses = dict(zip(names, values, strict=False))
+            labels = values[len(names) :] or [None, None]
+            record |= {"losses": losses, "mean_label": labels[0], "coverage": labels[1]}
+            self._check(record["step"], losses)
+            self._records.append(record)
+            self.observers.step_ended(self.run, record["step"], losses)
+        self._last = time.perf_counter()
+
+    def record(self, kind: str, **content: Any) -> None:
+        """Add a record that is not a step."""
+        self._records.append({"kind": kind, "step": self.progress.step, **content})
+
+    def event(self, level: Literal["info", "warning"], text: str) -> None:
+        """Say something aloud, and keep it for the report."""
+        self.record("event", level=level, text=text)
+        self.observers.event_raised(self.run, self.progress.step, level, text)
+
+    def flush(self) -> int:
+        """Write everything; the log's length in bytes.
+
+        Raises:
+            RunError: a term is not finite, or the folder cannot be written.
+        """
+        self.settle()
+        records, self._records = self._records, []
+        return self.folder.append(records) if self.writes else 0
+
+    def _check(self, step: int, losses: Mapping[str, float]) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise RunError(
+                    f"{self.folder.path}: loss term '{name}' is {value} at step {step}; "
+                    "lower optimiser.lr or optimiser.clip and train anew"
+                )
+            if value != 0:
+                self.progress.zero_for[name] = -1
+            elif self.progress.zero_for.get(name, 0) >= 0:
+                self.progress.zero_for[name] = self.progress.zero_for.get(name, 0) + 1
+                if self.progress.zero_for[name] == SILENT_STEPS:
+                    self.event(
+                        "warning",
+                        f"loss term '{name}' was exactly 0 for its first {SILENT_STEPS} steps: "
+                        "it trains nothing",
+                    )

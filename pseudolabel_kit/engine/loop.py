@@ -1,0 +1,264 @@
+"""The loop around the step: what happens when, and how a run goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.sampling import rows_of_step
+from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import checkpoint, schedule, watch
+from pseudolabel_kit.engine.audit import Drift, Record, verdict
+from pseudolabel_kit.engine.average import Average
+from pseudolabel_kit.engine.checkpoint import Progress
+from pseudolabel_kit.engine.evaluate import measure
+from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.log import Log
+from pseudolabel_kit.engine.seeding import seed_everything
+from pseudolabel_kit.engine.setup import Streams, batch_size_of_process, config_hash, unlabelled_batch
+from pseudolabel_kit.engine.signals import Stop
+from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.interfaces import Batch, Ramp
+
+LOW_RATE = 0.01
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """A run in progress."""
+
+    config: Config
+    fabric: Fabric
+    clock: schedule.Clock
+    streams: Streams
+    learner: Learner
+    wrapped: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    progress: Progress
+    folder: RunFolder
+    log: Log
+
+    @property
+    def labels(self) -> bool:
+        """Whether this run makes pseudo labels at all."""
+        makes = self.learner.method.fuser.reads != "nothing" and self.config.loss.consistency > 0
+        return makes and len(self.streams.unlabelled) > 0
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The weights that are measured: the averaged ones where there are any."""
+        return self.average.model if self.average else self.learner.model
+
+    def run(self, stop: Stop) -> bool:
+        """Train until the end, or until asked to stop; whether the end was reached."""
+        while self.progress.step < self.clock.total:
+            if self.consistency_due():
+                self.begin_consistency()
+            self.train()
+            if self.due(self.clock.steps(self.config.evaluate.every)):
+                self.end_epoch()
+            stopping = self.agreed(stop)
+            if self.due(self.config.train.checkpoint_every) or stopping:
+                self.save()
+            if stopping and self.progress.step < self.clock.total:
+                return False
+        return True
+
+    def warn(self, text: str) -> None:
+        """Say aloud what a user should know of."""
+        self.log.event("warning", text)
+
+    def say_what_is_odd(self) -> None:
+        """Warn of settings that train less than they seem to."""
+        if self.progress.step:
+            return
+        if not self.labels and self.learner.method.fuser.reads != "nothing":
+            self.warn("there are no unlabelled rows or loss.consistency is 0: L_u never joins")
+        starts = {r: e.loss_ramp().start for r, e in self.learner.method.explainers.items()}
+        if self.labels and not schedule.is_criterion(self.config.loss.consistency_start):
+            starts[CONSISTENCY] = self.config.loss.consistency_start
+        for name, start in starts.items():
+            rate = schedule.rate(self.config.optimiser, self.clock, self.clock.steps(start))
+            if rate < LOW_RATE:
+                self.warn(
+                    f"loss term '{name}' joins at {start}, when the learning rate is down to "
+                    f"{rate:.2g} of the first: it will train next to nothing"
+                )
+
+    def train(self) -> None:
+        """One step, from rows to moved weights."""
+        number = self.progress.step
+        seed_everything(self.config.train.seed, number, self.fabric.global_rank)
+        lr = self.config.optimiser.lr * schedule.rate(self.config.optimiser, self.clock, number)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+
+        step = self.read(number)
+        loss = self.wrapped(step)
+        self.fabric.backward(loss)
+        if self.config.optimiser.clip:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimiser, max_norm=self.config.optimiser.clip, error_if_nonfinite=False
+            )
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(self.learner.model, number)
+        self.progress.step += 1
+        self.log.step(self.progress.step, lr, step)
+
+    def read(self, number: int) -> Step:
+        """The rows of a step and the weights of its loss terms."""
+        weights = self.weights(number)
+        began = self.progress.consistency_began is not None
+        labelled = self.streams.labelled if began or not self.streams.held else self.streams.early
+        needed = weights[CONSISTENCY] > 0 or self.config.data.weak_labels
+        return Step(
+            labelled=self.rows(labelled, number, "labelled", self.config.train.batch_size),
+            unlabelled=self.rows(
+                self.streams.unlabelled, number, "unlabelled", unlabelled_batch(self.config)
+            )
+            if needed and len(self.streams.unlabelled)
+            else None,
+            weights=weights,
+        )
+
+    def rows(self, subset: Subset, number: int, stream: str, batch: int) -> Batch:
+        """This process's share of a step's rows."""
+        mine = batch_size_of_process(batch, f"{stream} batch", self.fabric.world_size)
+        positions = rows_of_step(
+            number, count=len(subset), batch=batch, seed=self.config.train.seed, stream=stream
+        )
+        first = mine * self.fabric.global_rank
+        return subset.batch(positions[first : first + mine], device=self.fabric.device)
+
+    def weights(self, number: int) -> dict[str, float]:
+        """The weight of each loss term at a step."""
+        loss = self.config.loss
+        began = self.progress.consistency_began
+        since = -1 if began is None or not self.labels else number - began
+        ramp = self.clock.steps(loss.consistency_ramp)
+        return {
+            "classification": loss.classification,
+            "segmentation": loss.segmentation,
+            CONSISTENCY: schedule.grown(loss.consistency, since, ramp),
+        } | {
+            reference: loss.classification * self.clock.weight(explainer.loss_ramp(), number)
+            for reference, explainer in self.learner.method.explainers.items()
+        }
+
+    def consistency_due(self) -> bool:
+        """Whether L_u joins at this step by the clock; a criterion is watched at epochs."""
+        start = self.config.loss.consistency_start
+        if not self.labels or self.progress.consistency_began is not None:
+            return False
+        return not schedule.is_criterion(start) and self.progress.step >= self.clock.steps(start)
+
+    def begin_consistency(self) -> None:
+        """The pre-flight audit on rows that were held out for it; then L_u joins.
+
+        Raises:
+            RunError: under `audit.strict`, fusing makes worse labels than the decoder's own.
+        """
+        self.progress.reference = self.audit(self.streams.audited)["mean_decoder"]
+        if (rows := self.streams.held) is not None:
+            record = self.audit(rows)
+            found = verdict(record)
+            self.log.record(
+                "audit", when="preflight", rows=len(rows), record=record, verdict=found.word
+            )
+            worse = found.word == "worse"
+            self.log.event("warning" if worse else "info", f"pre-flight audit: {found.reason}")
+            if worse and self.config.audit.strict:
+                self.save()
+                raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")
+        self.progress.consistency_began = self.progress.step
+
+    def end_epoch(self) -> None:
+        """Measure val, audit the labels, and keep the weights if they are the best so far."""
+        epoch = self.progress.step // self.clock.epoch
+        measures = measure(self.evaluated, self.streams.val, self.learner.method, self.fabric)
+        table = measures.compute() if len(self.streams.val) else {}
+        self.log.record("epoch", epoch=epoch, measures=table)
+        self.log.settle()
+        self.log.observers.epoch_ended(self.log.run, epoch, table)
+        if self.progress.consistency_began is not None:
+            self.watch_labels()
+        elif self.labels and schedule.is_criterion(self.config.loss.consistency_start):
+            if schedule.reached(self.config.loss.consistency_start, table):
+                self.begin_consistency()
+        value = table.get(self.config.evaluate.select)
+        if value is not None and (self.progress.best is None or value > self.progress.best):
+            self.progress.best = value
+            self.save_best()
+
+    def watch_labels(self) -> None:
+        """Audit unlabelled rows, and raise the alarm where the mean label drifts."""
+        record = self.audit(self.streams.audited)
+        self.log.record("audit", when="epoch", rows=len(self.streams.audited), record=record)
+        mean, reference = record["mean_label"], self.progress.reference
+        if mean is None or reference is None:
+            return
+        if alarm := Drift(factor=self.config.audit.drift).observe(mean, reference):
+            self.warn(alarm)
+
+    def audit(self, rows: Subset) -> Record:
+        """Judge the labels that the teacher would give these rows now."""
+        return watch.audit(
+            self.learner.teacher(),
+            self.learner.method,
+            rows,
+            debias=self.config.loss.debias,
+            device=self.fabric.device,
+        )
+
+    def due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the end, happens now."""
+        step = self.progress.step
+        return step % max(1, every) == 0 or step == self.clock.total
+
+    def agreed(self, stop: Stop) -> bool:
+        """Whether any process was asked to stop; all processes get the same answer."""
+        asked = stop.number is not None
+        if self.fabric.world_size == 1:
+            return asked
+        votes = self.fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum")
+        return float(votes) > 0  # type: ignore[arg-type]
+
+    def save(self) -> None:
+        """Write a checkpoint from which the run goes on bit for bit."""
+        self.progress.log_bytes = self.log.flush()
+        if self.fabric.is_global_zero:
+            tensors = checkpoint.prefixed("learner", self.learner.state_dict())
+            tensors |= checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(self.optimiser))
+            if self.average:
+                tensors |= checkpoint.prefixed("average", self.average.model.state_dict())
+            path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)
+            checkpoint.save(path, tensors, self.progress, config_hash(self.config))
+            checkpoint.prune(self.folder.checkpoints)
+        self.fabric.barrier()
+
+    def save_best(self) -> None:
+        """Keep the weights that are measured, as they are now."""
+        if self.fabric.is_global_zero:
+            tensors = checkpoint.prefixed("average", self.evaluated.state_dict())
+            tensors |= checkpoint.prefixed("learner.states", self.learner.states.state_dict())
+            path = self.folder.checkpoints / checkpoint.BEST
+            checkpoint.save(path, tensors, self.progress, config_hash(self.config))
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go back to where a checkpoint was written."""
+        self.learner.load_state_dict(checkpoint.under("learner", found.tensors))
+        checkpoint.restore_optimiser(self.optimiser, checkpoint.under("optimiser", found.tensors))
+        if self.average:
+            self.average.model.load_state_dict(checkpoint.under("average", found.tensors))
+        for name, value in asdict(found.progress).items():
+            setattr(self.progress, name, value)
+        if self.fabric.is_global_zero:
+            self.folder.rewind(self.progress.log_bytes)

@@ -1,0 +1,65 @@
+"""The parts of a method, built from their references and bound to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from pseudolabel_kit.config import MethodConfig
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Backbone, Explainer, Fuser, Part, Perturbation, Task
+from pseudolabel_kit.plugin.build import build
+from pseudolabel_kit.plugin.reference import parse_list
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What `--backbone`, `--explainer`, `--fuser` and `method.perturbation` name.
+
+    Attributes:
+        explainers: by the whole reference, in the order given.
+        perturbations: applied in turn; empty = the student sees the weak view.
+    """
+
+    backbone: Backbone
+    explainers: Mapping[str, Explainer]
+    fuser: Fuser
+    perturbations: tuple[Perturbation, ...]
+
+    @classmethod
+    def build(cls, config: MethodConfig) -> Method:
+        """Import and build every part that the configuration names.
+
+        Raises:
+            ConfigError: a reference is misspelt or an option out of range.
+            PluginError: a part is unknown, ambiguous or broken.
+        """
+        return cls(
+            backbone=build("backbone", config.backbone),
+            explainers=_listed("explainer", config.explainer),
+            fuser=build("fuser", config.fuser),
+            perturbations=tuple(_listed("perturbation", config.perturbation).values()),
+        )
+
+    def begin(self, task: Task) -> nn.ModuleDict:
+        """Bind every part to the task; the states of those that keep one, by their role."""
+        parts: dict[str, Part] = {"backbone": self.backbone, "fuser": self.fuser}
+        parts |= {f"explainer {i}": e for i, e in enumerate(self.explainers.values())}
+        parts |= {f"perturbation {i}": p for i, p in enumerate(self.perturbations)}
+        for part in parts.values():
+            part.begin(task)
+        return nn.ModuleDict({role: p.state for role, p in parts.items() if p.state is not None})
+
+
+def _listed(kind: str, references: str) -> dict[str, P]:
+    parts: dict[str, P] = {}
+    for reference in map(str, parse_list(references)):
+        if reference in parts:
+            raise ConfigError(f"{kind} {references}: '{reference}' is named twice")
+        parts[reference] = build(kind, reference)
+    return parts

@@ -1,0 +1,209 @@
+"""`train`: a configuration in, a run folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from signal import SIGTERM
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from pseudolabel_kit.config import Config, read_toml, resolve
+from pseudolabel_kit.engine.checkpoint import Progress, newest
+from pseudolabel_kit.engine.evaluate import measure, write_evaluation
+from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.log import Log
+from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.predict import load
+from pseudolabel_kit.engine.provenance import provenance
+from pseudolabel_kit.engine.seeding import prefer_determinism
+from pseudolabel_kit.engine.setup import (
+    config_hash,
+    make_average,
+    make_clock,
+    make_fabric,
+    make_learner,
+    make_optimiser,
+    make_streams,
+    make_task,
+    open_store,
+)
+from pseudolabel_kit.engine.signals import stop_requests
+from pseudolabel_kit.engine.strips import write_strips
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.plugin.build import read_recipe
+from pseudolabel_kit.plugin.catalogue import catalogue
+from pseudolabel_kit.plugin.hooks import Outcome
+from pseudolabel_kit.report.page import write_report
+
+
+@dataclass(frozen=True)
+class Run:
+    """What observers and callers are shown of a run.
+
+    Attributes:
+        interrupted: the signal that stopped it before its end, or None.
+    """
+
+    folder: Path
+    config: Config
+    steps: int
+    interrupted: int | None = None
+
+
+def configure(*layers: Mapping[str, Any], recipe: str | None = None) -> Config:
+    """The defaults, then the recipe that the layers name (or `recipe`), then the layers.
+
+    Raises:
+        ConfigError: a key is unknown or a value out of range.
+        PluginError: there is no such recipe.
+    """
+    named = [layer["recipe"] for layer in layers if "recipe" in layer]
+    name = str(recipe or [Config().recipe, *named][-1])
+    return resolve(read_recipe(name), *layers, {"recipe": name})
+
+
+def train(
+    config: Config | Mapping[str, Any] | str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    observers: tuple[object, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Train by a configuration and return the run.
+
+    Args:
+        config: a `Config`, tables over the default recipe, or the path of a TOML file of them.
+        out: the run's folder; by default a new one under runs/.
+        resume: go on with the run in `out`, bit for bit as if it had never stopped.
+        overwrite: replace the run in `out`.
+        observers: objects with observing hooks, as plugins have them.
+        progress: told (rows decoded, rows in all) where images have to be decoded first.
+
+    Raises:
+        ConfigError, PluginError, DataError, RunError: see each; the message names the fix.
+
+    Example:
+        >>> run = train({"train": {"steps": 100}})  # doctest: +SKIP
+        >>> run.folder  # doctest: +SKIP
+        PosixPath('runs/20260101-120000-sharpen')
+    """
+    prefer_determinism()
+    chosen = _configuration(config, out, resume=resume)
+    fabric = make_fabric(chosen)
+    fabric.launch()
+    folder = RunFolder(Path(fabric.broadcast(str(out or default_folder(chosen)))))
+    if fabric.is_global_zero:
+        folder.reopen() if resume else folder.create(chosen, overwrite=overwrite)
+    try:
+        return _train(chosen, fabric, folder, observers, resume=resume, progress=progress)
+    finally:
+        folder.unlock()
+
+
+def default_folder(config: Config) -> Path:
+    """A new folder under runs/, named by the time and the fuser."""
+    fuser = config.method.fuser.partition(":")[0].replace("/", "-")
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{fuser}"
+
+
+def _configuration(
+    config: Config | Mapping[str, Any] | str | Path | None, out: str | Path | None, *, resume: bool
+) -> Config:
+    if resume:
+        if out is None:
+            raise RunError("resume needs the run's folder: expected --resume RUN")
+        return RunFolder(Path(out)).config()
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, str | Path):
+        return configure(read_toml(Path(config)))
+    return configure(config or {})
+
+
+def _train(
+    config: Config,
+    fabric: Fabric,
+    folder: RunFolder,
+    observers: tuple[object, ...],
+    *,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Run:
+    loop = assemble(config, fabric, folder, observers, progress)
+    run, observed = loop.log.run, loop.log.observers
+    outcome: Outcome = "failed"
+    observed.run_started(run)
+    try:
+        if resume and (found := newest(folder.checkpoints, config_hash(config), warn=loop.warn)):
+            loop.restore(found)
+        loop.say_what_is_odd()
+        with stop_requests() as stop:
+            ended = loop.run(stop)
+        outcome = "finished" if ended else "interrupted"
+        if ended and fabric.is_global_zero:
+            conclude(folder, loop)
+        fabric.barrier()
+    finally:
+        observed.run_ended(run, outcome)
+    return run if ended else replace(run, interrupted=stop.number or int(SIGTERM))
+
+
+def assemble(
+    config: Config,
+    fabric: Fabric,
+    folder: RunFolder,
+    observers: tuple[object, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Loop:
+    """Everything of a run, ready for its first step."""
+    method = Method.build(config.method)
+    store, splits = open_store(config, progress)
+    streams = make_streams(config, store, splits, audits=method.fuser.reads != "nothing")
+    task = make_task(config, store)
+    learner = make_learner(config, method, task, fabric)
+    optimiser = make_optimiser(config, learner)
+    wrapped, optimiser = fabric.setup(learner, optimiser)
+    average = make_average(config, learner)
+    clock = make_clock(config, streams)
+    standing = Progress()
+    run = Run(folder=folder.path, config=config, steps=clock.total)
+    log = Log(
+        run=run,
+        folder=folder,
+        observers=catalogue().observers(*(observers if fabric.is_global_zero else ())),
+        progress=standing,
+        writes=fabric.is_global_zero,
+    )
+    if fabric.is_global_zero:
+        folder.write_json("provenance.json", provenance(config, task, store, splits, fabric, learner))
+    return Loop(
+        config=config,
+        fabric=fabric,
+        clock=clock,
+        streams=streams,
+        learner=learner,
+        wrapped=wrapped,
+        optimiser=optimiser,
+        average=average,
+        progress=standing,
+        folder=folder,
+        log=log,
+    )
+
+
+def conclude(folder: RunFolder, loop: Loop) -> None:
+    """Measure val with the best weights, draw the strips, and write the report."""
+    predictor = load(folder.path)
+    val = loop.streams.val
+    if len(val):
+        measures = measure(predictor.model, val, predictor.method, predictor.fabric)
+        write_evaluation(folder, measures, "val", loop.config, predictor.step)
+        write_strips(folder, predictor, val)
+    write_report(folder.path)

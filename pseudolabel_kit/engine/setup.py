@@ -1,0 +1,200 @@
+"""From a configuration to everything that a run needs: data, task, learner, optimiser."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.source import open_dataset
+from pseudolabel_kit.data.splits import Splits, assign, hold_out
+from pseudolabel_kit.data.store import Store, Subset
+from pseudolabel_kit.engine.average import Average
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.schedule import Clock, epoch_length
+from pseudolabel_kit.engine.seeding import seed_everything
+from pseudolabel_kit.engine.step import Learner
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Batch, Prediction, Task
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """The rows of a run, each subset able to read only what its use allows.
+
+    Attributes:
+        labelled: all rows that train with labels.
+        early: the labelled rows that train before L_u joins; the rest audit it.
+        held: labelled rows kept from training until L_u joins; None where nothing is held.
+        unlabelled: without masks, and without labels unless `data.weak_labels`.
+        audited: unlabelled rows WITH what is known of them: read by the audit alone.
+        val: measured during training.
+    """
+
+    labelled: Subset
+    early: Subset
+    held: Subset | None
+    unlabelled: Subset
+    audited: Subset
+    val: Subset
+
+
+def make_fabric(config: Config, devices: int | None = None) -> Fabric:
+    """Device, precision and strategy; `devices` overrides how many."""
+    train = config.train
+    return Fabric(
+        accelerator=train.accelerator,
+        devices=devices or train.devices,
+        strategy="auto" if devices == 1 else train.strategy,
+        precision=train.precision,
+    )
+
+
+def open_store(config: Config, progress: Progress | None = None) -> tuple[Store, Splits]:
+    """The decoded images and the sides that they stand on.
+
+    Raises:
+        DataError: the dataset is not what was expected; see `plk data describe`.
+    """
+    dataset = open_dataset(config.data)
+    splits = assign(dataset.rows(), config.data, config.data.seed)
+    store = Store.open(
+        dataset,
+        size=config.data.size,
+        cache=Path(config.data.cache) if config.data.cache else None,
+        region=config.data.region,
+        progress=progress,
+    )
+    return store, splits
+
+
+def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) -> Streams:
+    """Divide the rows among their uses; nothing is held out where nothing will be audited."""
+    seed = config.data.seed
+    fraction = config.audit.holdout if audits else 0.0
+    early, held = hold_out(store.rows, splits.labelled, fraction, seed)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
+    audited = sorted(splits.unlabelled[i] for i in order[: config.audit.rows])
+    return Streams(
+        labelled=store.subset(splits.labelled),
+        early=store.subset(early),
+        held=store.subset(held) if held else None,
+        unlabelled=store.subset(splits.unlabelled, labels=config.data.weak_labels, masks=False),
+        audited=store.subset(audited),
+        val=store.subset(splits.val),
+    )
+
+
+def make_task(config: Config, store: Store) -> Task:
+    """What the run is about."""
+    return Task(
+        channels=store.channels,
+        size=store.size,
+        classes=store.classes,
+        lesion_classes=store.lesion_classes,
+        background_weight=config.loss.background_weight,
+    )
+
+
+def make_model(config: Config, method: Method, task: Task) -> tuple[nn.Module, nn.ModuleDict]:
+    """The network and the states of all parts, initialised from the seed alone."""
+    seed_everything(config.train.seed, "weights")
+    states = method.begin(task)
+    model = method.backbone.build(task)
+    model.eval()
+    images = torch.zeros(1, task.channels, *task.size)
+    with torch.no_grad():
+        _check_shapes(config.method.backbone, model(images), task)
+    return model, states
+
+
+def make_learner(config: Config, method: Method, task: Task, fabric: Fabric) -> Learner:
+    """The module that trains."""
+    model, states = make_model(config, method, task)
+    learner = Learner(
+        model,
+        method,
+        states,
+        augment=config.augment,
+        debias=config.loss.debias,
+        mean_over_processes=lambda counts: fabric.all_reduce(counts, reduce_op="mean"),  # type: ignore[arg-type,return-value]
+    )
+    return learner.train()
+
+
+def make_average(config: Config, learner: Learner) -> Average | None:
+    """The averaged weights, and the teacher where they teach.
+
+    Raises:
+        ConfigError: the average is to teach, but is switched off.
+    """
+    average = Average(learner.model, config.train.ema) if config.train.ema else None
+    if config.method.teacher == "ema":
+        if average is None:
+            raise ConfigError("method.teacher = 'ema': expected train.ema above 0, as 0.99")
+        learner.teacher = lambda: average.model
+    return average
+
+
+def make_optimiser(config: Config, learner: Learner) -> torch.optim.Optimizer:
+    """Adam with the configured betas; AdamW where weights decay."""
+    o = config.optimiser
+    kind = torch.optim.AdamW if o.weight_decay else torch.optim.Adam
+    return kind(learner.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay)
+
+
+def make_clock(config: Config, streams: Streams) -> Clock:
+    """How long the run and its epochs are."""
+    epoch = epoch_length(
+        len(streams.labelled),
+        len(streams.unlabelled),
+        config.train.batch_size,
+        unlabelled_batch(config),
+    )
+    return Clock(total=config.train.steps or config.train.epochs * epoch, epoch=epoch)
+
+
+def unlabelled_batch(config: Config) -> int:
+    """Unlabelled rows a step, over all processes."""
+    return max(1, round(config.train.batch_size * config.train.unlabelled_ratio))
+
+
+def config_hash(config: Config) -> str:
+    """A hash of everything that decides a run."""
+    return hashlib.blake2b(config.model_dump_json().encode(), digest_size=16).hexdigest()
+
+
+def batch_size_of_process(total: int, name: str, processes: int) -> int:
+    """A process's share of a batch.
+
+    Raises:
+        ConfigError: the batch does not divide evenly.
+    """
+    if total % processes:
+        raise ConfigError(f"{name}: {total} rows a step do not divide among {processes} processes")
+    return total // processes
+
+
+def full_batch(subset: Subset, start: int, size: int, device: torch.device) -> Batch:
+    """Consecutive rows of a subset, in order, without augmentation."""
+    return subset.batch(range(start, min(start + size, len(subset))), device=device)
+
+
+def _check_shapes(backbone: str, prediction: Prediction, task: Task) -> None:
+    expected = {
+        "class_logits": (1, len(task.classes)),
+        "mask_logits": (1, task.mask_channels, *task.size),
+    }
+    for name, shape in expected.items():
+        found = tuple(getattr(prediction, name).shape)
+        if found != shape:
+            raise ConfigError(f"backbone {backbone}: {name} has shape {found}, expected {shape}")

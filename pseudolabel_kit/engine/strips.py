@@ -1,0 +1,105 @@
+"""Pictures for the report: what a model sees, image by image (the paper's Fig. 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.label import explain
+from pseudolabel_kit.engine.predict import Predictor
+from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.interfaces import Batch, Evidence
+from pseudolabel_kit.isolate import isolated
+from pseudolabel_kit.plugin.build import build
+from pseudolabel_kit.plugin.reference import parse_list
+
+
+def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
+    """Write `strips.npz` and `strips.json` for some images, lesions first."""
+    chosen = choose(rows, predictor.config.evaluate.figures)
+    if not chosen:
+        return
+    batch = rows.batch(chosen, device=predictor.fabric.device)
+    found = predictor.label(batch.image)
+    evidence = dict(found.evidence) | shown_evidence(predictor, batch.image)
+    arrays = {
+        "names": np.array([rows.names[i] for i in chosen]),
+        "image": _numpy(batch.image),
+        "truth": _truth(batch),
+        "decoder": _numpy(found.prediction.mask_logits.sigmoid())[:, 0],
+        "pseudo": _numpy(found.pseudo.mask)[:, 0],
+    }
+    arrays |= {f"evidence/{name}": _numpy(each.map)[:, 0] for name, each in evidence.items()}
+    with written_aside(folder.strips) as aside, aside.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    folder.write_json("strips.json", _captions(predictor, batch, found.prediction.class_logits))
+
+
+def choose(rows: Subset, count: int) -> list[int]:
+    """Positions of up to `count` rows: those with a lesion first, then others, evenly spread."""
+    lesion, other = [], []
+    for start in range(0, len(rows), 64):
+        batch = rows.batch(range(start, min(start + 64, len(rows))))
+        holds = (batch.mask.flatten(1).amax(dim=1) > 0).tolist()
+        for position, has in enumerate(holds, start):
+            (lesion if has else other).append(position)
+    most = math.ceil(2 * count / 3)
+    taken = spread(lesion, max(most, count - len(other)))
+    return taken + spread(other, count - len(taken))
+
+
+def spread(items: list[int], count: int) -> list[int]:
+    """Up to `count` items, evenly spread over the list.
+
+    >>> spread([1, 2, 3, 4, 5, 6], 3)
+    [1, 3, 5]
+    """
+    if count >= len(items):
+        return items
+    return [items[i * len(items) // count] for i in range(max(0, count))]
+
+
+def shown_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
+    """The maps that `evaluate.strips` asks for beside the method's own."""
+    own = predictor.method.explainers
+    wanted = [str(r) for r in parse_list(predictor.config.evaluate.strips) if str(r) not in own]
+    found: dict[str, Evidence] = {}
+    with isolated(predictor.model):
+        prediction = predictor(images)
+        for reference in wanted:
+            explainer = build("explainer", reference)
+            explainer.begin(predictor.task)
+            try:
+                found |= explain(predictor.model, {reference: explainer}, images, prediction)
+            except PluginError:  # this backbone has nothing that this explainer could read
+                continue
+    return found
+
+
+def _captions(predictor: Predictor, batch: Batch, class_logits: Tensor) -> Mapping[str, object]:
+    names = predictor.task.classes
+    probability, guess = class_logits.softmax(dim=1).max(dim=1)
+    known = zip(batch.label.tolist(), batch.has_label.tolist(), strict=True)
+    return {
+        "truth": [names[label] if has else None for label, has in known],
+        "predicted": [names[i] for i in guess.tolist()],
+        "probability": probability.tolist(),
+    }
+
+
+def _truth(batch: Batch) -> np.ndarray:
+    truth = _numpy(batch.mask)[:, 0].copy()
+    truth[~batch.has_mask.cpu().numpy()] = np.nan
+    return truth
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
+
+
