@@ -75,7 +75,7 @@ def _names(offer: Offer) -> tuple[str, str, str]:
 def _show(installed: Catalogue, offer: Offer) -> None:
     part = offer.component
     recipe = part.kind == "recipe"
-    content = read_recipe(str(offer)) if recipe else installed.load(offer)
+    content: Any = read_recipe(str(offer)) if recipe else installed.load(offer)
     origin = next(each.distribution for each in installed.plugins if each.name == offer.plugin)
     _say(f"{part.kind} {part.name}", style="bold")
     _say(part.summary)
