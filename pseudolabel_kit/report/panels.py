@@ -1,0 +1,150 @@
+"""Strips of images: what the model saw, as pictures inside the page (the paper's Fig. 4).
+
+Maps are laid over the image in one scale from 0 to 1. The true lesion is outlined in cyan;
+in the decoder's map and the pseudo label, what passes 0.5 is outlined in white.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pseudolabel_kit.report.records import Records
+
+SIDE = 224
+MAP = mpl.colormaps["inferno"]
+TRUTH, MARKED = (0.0, 0.9, 1.0), (1.0, 1.0, 1.0)
+TITLES = {"cam": "CAM", "caam": "CAAM", "decoder": "decoder", "pseudo": "pseudo label"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A picture, None where there is nothing to show, and its title."""
+
+    title: str
+    source: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """All pictures of one image.
+
+    Attributes:
+        truth, predicted: class names, or None where not known.
+        probability: of the predicted class, or None.
+    """
+
+    name: str
+    panels: list[Panel]
+    truth: str | None
+    predicted: str | None
+    probability: float | None
+
+
+def strips(records: Records) -> list[Strip]:
+    """One strip for each stored image."""
+    arrays, captions = records.strips, records.captions
+    if not arrays:
+        return []
+    return [
+        Strip(
+            name=str(name),
+            panels=list(_panels(arrays, i)),
+            **{key: _at(captions, key, i) for key in ("truth", "predicted", "probability")},
+        )
+        for i, name in enumerate(arrays["names"])
+    ]
+
+
+def scale() -> str:
+    """The colours from 0 to 1, as a CSS gradient's stops."""
+    return ", ".join(mpl.colors.to_hex(MAP(v)) for v in np.linspace(0, 1, 9))
+
+
+def _at(captions: Mapping[str, Any], key: str, i: int) -> Any:
+    return captions[key][i] if key in captions else None
+
+
+def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
+    image = _fitted_image(arrays["image"][i])
+    size = image.shape[:2]
+    truth = arrays["truth"][i] if "truth" in arrays else np.full((1, 1), np.nan)
+    known = bool(np.isfinite(truth).all())
+    lesion = _fitted(truth, size, Image.Resampling.NEAREST) >= 0.5 if known else None
+    yield Panel(title="image", source=_encoded(image))
+    filled = None if lesion is None else _encoded(_filled(image, lesion))
+    yield Panel(title="truth", source=filled)
+    for name in _maps(arrays):
+        map_ = _fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
+        picture = _overlaid(image, map_)
+        if name in ("decoder", "pseudo"):
+            _trace(picture, map_ >= 0.5, MARKED)
+        if lesion is not None:
+            _trace(picture, lesion, TRUTH)
+        yield Panel(title=_title(name), source=_encoded(picture))
+
+
+def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    evidence = [name for name in arrays if name.startswith("evidence/")]
+    return [n for n in ("cam", "caam", *evidence, "decoder", "pseudo") if n in arrays]
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name.removeprefix("evidence/"))
+
+
+def _fitted_image(image: NDArray[Any]) -> NDArray[np.float64]:
+    """(C,H,W) in [0, 1] as (h,w,3), the longer side 224."""
+    height, width = image.shape[-2:]
+    factor = SIDE / max(height, width)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    layers = [_fitted(layer, size, Image.Resampling.BICUBIC) for layer in image]
+    stacked = np.stack(layers if len(layers) == 3 else layers[:1] * 3, axis=-1)
+    return np.clip(stacked, 0, 1)
+
+
+def _fitted(
+    layer: NDArray[Any], size: tuple[int, int], resample: Image.Resampling
+) -> NDArray[np.float64]:
+    resized = Image.fromarray(layer.astype(np.float32)).resize(size[::-1], resample)
+    fitted: NDArray[np.float64] = np.asarray(resized, dtype=np.float64)
+    return fitted
+
+
+def _overlaid(image: NDArray[np.float64], map_: NDArray[np.float64]) -> NDArray[np.float64]:
+    value = np.clip(np.nan_to_num(map_), 0, 1)
+    alpha = (0.25 + 0.6 * value)[..., None]
+    colours: NDArray[np.float64] = MAP(value)[..., :3]
+    return (1 - alpha) * image + alpha * colours
+
+
+def _filled(image: NDArray[np.float64], lesion: NDArray[np.bool_]) -> NDArray[np.float64]:
+    picture = image.copy()
+    picture[lesion] = 0.65 * picture[lesion] + 0.35 * np.array(TRUTH)
+    _trace(picture, lesion, TRUTH)
+    return picture
+
+
+def _trace(
+    picture: NDArray[np.float64], mask: NDArray[np.bool_], colour: tuple[float, float, float]
+) -> None:
+    """Draw the mask's inner border, one pixel wide."""
+    wide = np.pad(mask, 1)
+    inside = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    picture[mask & ~inside] = colour
+
+
+def _encoded(picture: NDArray[np.float64]) -> str:
+    """A data URI: JPEG, since a page of noisy PNGs would weigh ten times as much."""
+    buffer = io.BytesIO()
+    pixels = Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
+    pixels.save(buffer, "JPEG", quality=85, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,163 @@
+"""What a run folder holds, read for a report: every piece may be missing, none may be damaged."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolabel_kit.errors import RunError
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+class Measured(Protocol):
+    """The measures of one side of the split."""
+
+    @property
+    def split(self) -> str:
+        """Which side."""
+
+    @property
+    def measures(self) -> Mapping[str, float | None]:
+        """Values by name, None where undefined."""
+
+    @property
+    def intervals(self) -> Mapping[str, Sequence[float]]:
+        """(low, high) by name, where there is an interval."""
+
+    @property
+    def rows(self) -> int:
+        """How many images."""
+
+    @property
+    def patients(self) -> int:
+        """How many known patients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """`evaluation-<split>.json`."""
+
+    split: str
+    measures: Mapping[str, float | None]
+    intervals: Mapping[str, Sequence[float]]
+    rows: int
+    patients: int
+    step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """A run folder's contents; what is not there is empty or None.
+
+    Attributes:
+        name: the folder's name.
+        toml: `run.toml` as written.
+        config: its tables.
+        provenance: `provenance.json`.
+        steps, epochs, audits, events: the lines of `metrics.jsonl` by kind.
+        evaluations: test first, then val, then the others.
+        strips: the arrays of `strips.npz` by name.
+        captions: `strips.json`: lists along the strips.
+    """
+
+    name: str
+    toml: str
+    config: Json
+    provenance: Json
+    steps: Sequence[Json]
+    epochs: Sequence[Json]
+    audits: Sequence[Json]
+    events: Sequence[Json]
+    evaluations: Sequence[Evaluation]
+    strips: Mapping[str, NDArray[Any]]
+    captions: Json
+
+
+def read_records(run: Path) -> Records:
+    """Read a run folder.
+
+    Raises:
+        RunError: it is no run folder, or one of its files is damaged.
+    """
+    if not (run / "run.toml").is_file():
+        raise RunError(f"{run}: not a run: there is no run.toml in it")
+    toml = _text(run / "run.toml")
+    lines = _lines(run / "metrics.jsonl")
+    kinds = {
+        kind: [line for line in lines if line.get("kind") == kind]
+        for kind in ("step", "epoch", "audit", "event")
+    }
+    return Records(
+        name=run.resolve().name,
+        toml=toml,
+        config=_parsed(run / "run.toml", toml, tomllib.loads),
+        provenance=_json(run / "provenance.json"),
+        steps=kinds["step"],
+        epochs=kinds["epoch"],
+        audits=kinds["audit"],
+        events=kinds["event"],
+        evaluations=_evaluations(run),
+        strips=_arrays(run / "strips.npz"),
+        captions=_json(run / "strips.json"),
+    )
+
+
+def _evaluations(run: Path) -> list[Evaluation]:
+    order = {"test": 0, "val": 1}
+    found = []
+    for path in run.glob("evaluation-*.json"):
+        content = _json(path)
+        try:
+            known = {name: content[name] for name in ("split", "measures", "intervals", "rows")}
+            patients, step = content["patients"], content.get("step")
+        except KeyError as error:
+            raise RunError(f"{path}: damaged: there is no {error} in it") from None
+        found.append(Evaluation(**known, patients=patients, step=step))
+    return sorted(found, key=lambda e: (order.get(e.split, 2), e.split))
+
+
+def _lines(path: Path) -> list[Json]:
+    if not path.exists():
+        return []
+    whole, _, _torn = _text(path).rpartition("\n")  # a killed run may leave half a line
+    return [
+        _parsed(f"{path}, line {number}", line, json.loads)
+        for number, line in enumerate(whole.splitlines(), 1)
+    ]
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path}: damaged: {error}") from None
+
+
+def _json(path: Path) -> Json:
+    return _parsed(path, _text(path), json.loads) if path.exists() else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+
+
+def _parsed(where: object, text: str, parse: Any) -> Json:
+    try:
+        content: Json = parse(text)
+    except ValueError as error:
+        raise RunError(f"{where}: damaged: {error}") from None
+    return content
