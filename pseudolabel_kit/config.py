@@ -123,7 +123,7 @@ class EvaluateConfig(Section):
         "dice", description="the measure on val whose best checkpoint is kept"
     )
     bootstrap: int = Field(1000, ge=0, description="resamples for the intervals; 0 = none")
-    strips: str = Field("caam:map=cam,caam,ig", description="maps shown beside the method's own")
+    strips: str = Field("cam,caam,ig", description="maps shown beside the method's own")
     figures: int = Field(6, ge=0, description="validation images shown in the report")
 
 

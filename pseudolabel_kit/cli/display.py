@@ -34,7 +34,9 @@ class Display:
     def plk_run_started(self, run: Run) -> None:
         """Say where the run writes, and start the bar."""
         method = run.config.method
-        err.print(f"[bold]{run.folder}[/bold]  {method.backbone} · {method.explainer} · {method.fuser}")
+        err.print(
+            f"[bold]{run.folder}[/bold]  {method.backbone} · {method.explainer} · {method.fuser}"
+        )
         self._stack.enter_context(self._bar)
         self._task = self._bar.add_task("training", total=run.steps, rate="")
 
@@ -43,12 +45,16 @@ class Display:
         """Move the bar."""
         speed = self._bar.tasks[self._task].speed
         rate = f"{speed:.1f} steps/s" if speed else ""
-        self._bar.update(self._task, completed=step, rate=f"{rate}  loss {sum(losses.values()):.3f}")
+        self._bar.update(
+            self._task, completed=step, rate=f"{rate}  loss {sum(losses.values()):.3f}"
+        )
 
     @hookimpl
     def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
         """One line an epoch."""
-        told = [f"{name} {value:.3f}" for name in SHOWN if (value := measures.get(name)) is not None]
+        told = [
+            f"{name} {value:.3f}" for name in SHOWN if (value := measures.get(name)) is not None
+        ]
         err.print(f"epoch {epoch:3d}  " + ("  ".join(["val", *told]) if told else "no val rows"))
 
     @hookimpl

@@ -51,7 +51,9 @@ def train(
     strategy: Annotated[Text, _option("auto or ddp.")] = None,
     precision: Annotated[Text, _option("32-true or bf16-mixed.")] = None,
     resume: Annotated[Path | None, _option("Go on with this run.", metavar="RUN")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --out.")
+    ] = False,
     settings: Annotated[
         list[str] | None, _option("Any key of the configuration.", "--set", metavar="KEY=VALUE")
     ] = None,
@@ -94,7 +96,5 @@ def _refuse_changes(ctx: typer.Context) -> None:
     if others:
         flag = "--" + others[0].replace("_", "-").replace("settings", "set")
         raise ConfigError(
-            f"--resume goes on with the configuration in run.toml; it cannot be combined with {flag}"
+            f"--resume goes on with the run's own run.toml: it cannot be combined with {flag}"
         )
-
-

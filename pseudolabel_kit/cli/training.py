@@ -66,7 +66,5 @@ def _tell(run: Run) -> int:
     if evaluations := read_evaluations(run.folder):
         out.print(measures_table(evaluations))
     out.print(f"report: {run.folder / 'report.html'}", markup=False, soft_wrap=True)
-    out.print(
-        f"next:   plk evaluate {run.folder} --split test", markup=False, soft_wrap=True
-    )
+    out.print(f"next:   plk evaluate {run.folder} --split test", markup=False, soft_wrap=True)
     return 0

@@ -1,12 +1,12 @@
 """The run folder: what lies where, who may write, and the log.
 
-    run.toml            the resolved configuration; repeats the run
-    provenance.json     versions, device, seed, split, counts
-    metrics.jsonl       one record a line: step, epoch, audit, event
-    checkpoints/        step-*.safetensors (the last two), best.safetensors
-    evaluation-*.json   measures of a split
-    strips.npz          pictures for the report
-    report.html
+run.toml            the resolved configuration; repeats the run
+provenance.json     versions, device, seed, split, counts
+metrics.jsonl       one record a line: step, epoch, audit, event
+checkpoints/        step-*.safetensors (the last two), best.safetensors
+evaluation-*.json   measures of a split
+strips.npz          pictures for the report
+report.html
 """
 
 from __future__ import annotations

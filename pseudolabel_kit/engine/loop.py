@@ -19,11 +19,16 @@ from pseudolabel_kit.engine.evaluate import measure
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.seeding import seed_everything
-from pseudolabel_kit.engine.setup import Streams, batch_size_of_process, config_hash, unlabelled_batch
+from pseudolabel_kit.engine.setup import (
+    Streams,
+    batch_size_of_process,
+    config_hash,
+    unlabelled_batch,
+)
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.interfaces import Batch, Ramp
+from pseudolabel_kit.interfaces import Batch
 
 LOW_RATE = 0.01
 
@@ -104,7 +109,10 @@ class Loop:
         self.fabric.backward(loss)
         if self.config.optimiser.clip:
             self.fabric.clip_gradients(
-                self.wrapped, self.optimiser, max_norm=self.config.optimiser.clip, error_if_nonfinite=False
+                self.wrapped,
+                self.optimiser,
+                max_norm=self.config.optimiser.clip,
+                error_if_nonfinite=False,
             )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -190,9 +198,8 @@ class Loop:
         self.log.observers.epoch_ended(self.log.run, epoch, table)
         if self.progress.consistency_began is not None:
             self.watch_labels()
-        elif self.labels and schedule.is_criterion(self.config.loss.consistency_start):
-            if schedule.reached(self.config.loss.consistency_start, table):
-                self.begin_consistency()
+        elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
+            self.begin_consistency()
         value = table.get(self.config.evaluate.select)
         if value is not None and (self.progress.best is None or value > self.progress.best):
             self.progress.best = value
@@ -236,7 +243,9 @@ class Loop:
         self.progress.log_bytes = self.log.flush()
         if self.fabric.is_global_zero:
             tensors = checkpoint.prefixed("learner", self.learner.state_dict())
-            tensors |= checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(self.optimiser))
+            tensors |= checkpoint.prefixed(
+                "optimiser", checkpoint.optimiser_tensors(self.optimiser)
+            )
             if self.average:
                 tensors |= checkpoint.prefixed("average", self.average.model.state_dict())
             path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from torch import nn
 
@@ -13,8 +12,6 @@ from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Backbone, Explainer, Fuser, Part, Perturbation, Task
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.reference import parse_list
-
-P = TypeVar("P", bound=Part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +38,11 @@ class Method:
         """
         return cls(
             backbone=build("backbone", config.backbone),
-            explainers=_listed("explainer", config.explainer),
+            explainers={r: build("explainer", r) for r in _listed("explainer", config.explainer)},
             fuser=build("fuser", config.fuser),
-            perturbations=tuple(_listed("perturbation", config.perturbation).values()),
+            perturbations=tuple(
+                build("perturbation", r) for r in _listed("perturbation", config.perturbation)
+            ),
         )
 
     def begin(self, task: Task) -> nn.ModuleDict:
@@ -56,10 +55,9 @@ class Method:
         return nn.ModuleDict({role: p.state for role, p in parts.items() if p.state is not None})
 
 
-def _listed(kind: str, references: str) -> dict[str, P]:
-    parts: dict[str, P] = {}
-    for reference in map(str, parse_list(references)):
-        if reference in parts:
+def _listed(kind: str, references: str) -> list[str]:
+    listed = [str(reference) for reference in parse_list(references)]
+    for reference in listed:
+        if listed.count(reference) > 1:
             raise ConfigError(f"{kind} {references}: '{reference}' is named twice")
-        parts[reference] = build(kind, reference)
-    return parts
+    return listed

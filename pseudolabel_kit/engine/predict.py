@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
@@ -94,8 +94,7 @@ def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
 def _task(folder: RunFolder) -> Task:
     path = folder.path / "provenance.json"
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["task"]
+        fields = json.loads(path.read_text(encoding="utf-8"))["task"]
     except (OSError, ValueError, KeyError):
         raise RunError(f"{path}: cannot be read; expected the file that plk train wrote") from None
-    lists = ("size", "classes", "lesion_classes")
-    return Task(**{k: tuple(v) if k in lists else v for k, v in fields.items()})
+    return TypeAdapter(Task).validate_python(fields)

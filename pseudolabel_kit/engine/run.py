@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from signal import SIGTERM
@@ -152,7 +152,7 @@ def _train(
         fabric.barrier()
     finally:
         observed.run_ended(run, outcome)
-    return run if ended else replace(run, interrupted=stop.number or int(SIGTERM))
+    return Run(folder.path, config, run.steps, None if ended else stop.number or int(SIGTERM))
 
 
 def assemble(
@@ -182,7 +182,9 @@ def assemble(
         writes=fabric.is_global_zero,
     )
     if fabric.is_global_zero:
-        folder.write_json("provenance.json", provenance(config, task, store, splits, fabric, learner))
+        folder.write_json(
+            "provenance.json", provenance(config, task, store, splits, fabric, learner)
+        )
     return Loop(
         config=config,
         fabric=fabric,

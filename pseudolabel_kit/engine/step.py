@@ -1,9 +1,9 @@
 """The train step: one straight line.
 
-    weak view ─► model ─► Prediction ─┬─► explainers ─► evidence ─┐
-                                      └───────────────────────────┴─► fuser ─► PseudoLabels
-    strong view ─► model ─► Prediction ─────────────────────────────────────► consistency loss
-    labelled view ─► model ─► Prediction ─► supervised losses (+ what an explainer trains)
+weak view ─► model ─► Prediction ─┬─► explainers ─► evidence ─┐
+                                  └───────────────────────────┴─► fuser ─► PseudoLabels
+strong view ─► model ─► Prediction ─────────────────────────────────────► consistency loss
+labelled view ─► model ─► Prediction ─► supervised losses (+ what an explainer trains)
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class Learner(nn.Module):
         """The weighted sum of the terms' means, each over the rows of every process."""
         counts = torch.stack([term.count.sum() for term in terms.values()])
         counts = self.mean_over_processes(counts).clamp(min=1e-12)
-        values = [term.total.sum() / count for term, count in zip(terms.values(), counts, strict=True)]
+        values = [
+            term.total.sum() / count for term, count in zip(terms.values(), counts, strict=True)
+        ]
         step.terms = dict(zip(terms, (value.detach() for value in values), strict=True))
         weights = [step.weights[_group(name)] for name in terms]
         return torch.stack([w * v for w, v in zip(weights, values, strict=True)]).sum()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolabel_kit.data.store import Subset
@@ -19,6 +21,8 @@ from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.reference import parse_list
 
+Array = NDArray[np.float32]
+
 
 def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
     """Write `strips.npz` and `strips.json` for some images, lesions first."""
@@ -28,7 +32,7 @@ def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
     batch = rows.batch(chosen, device=predictor.fabric.device)
     found = predictor.label(batch.image)
     evidence = dict(found.evidence) | shown_evidence(predictor, batch.image)
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "names": np.array([rows.names[i] for i in chosen]),
         "image": _numpy(batch.image),
         "truth": _truth(batch),
@@ -37,13 +41,14 @@ def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
     }
     arrays |= {f"evidence/{name}": _numpy(each.map)[:, 0] for name, each in evidence.items()}
     with written_aside(folder.strips) as aside, aside.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     folder.write_json("strips.json", _captions(predictor, batch, found.prediction.class_logits))
 
 
 def choose(rows: Subset, count: int) -> list[int]:
     """Positions of up to `count` rows: those with a lesion first, then others, evenly spread."""
-    lesion, other = [], []
+    lesion: list[int] = []
+    other: list[int] = []
     for start in range(0, len(rows), 64):
         batch = rows.batch(range(start, min(start + 64, len(rows))))
         holds = (batch.mask.flatten(1).amax(dim=1) > 0).tolist()
@@ -93,13 +98,11 @@ def _captions(predictor: Predictor, batch: Batch, class_logits: Tensor) -> Mappi
     }
 
 
-def _truth(batch: Batch) -> np.ndarray:
+def _truth(batch: Batch) -> Array:
     truth = _numpy(batch.mask)[:, 0].copy()
     truth[~batch.has_mask.cpu().numpy()] = np.nan
     return truth
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
+def _numpy(tensor: Tensor) -> Array:
     return tensor.detach().float().cpu().numpy()
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import nn
 
@@ -42,5 +41,3 @@ def diagnose(
             for reference, explainer in method.explainers.items()
             for name, value in explainer.diagnose(teacher, batch.image, prediction).items()  # type: ignore[arg-type]
         }
-
-
