@@ -62,7 +62,7 @@ def centre(side: int, lung: tuple[float, float]) -> tuple[float, float]:
 
 def draw_patient(rng: np.random.Generator, disease: Disease) -> Patient:
     """A patient with that disease."""
-    body = (rng.uniform(0.86, 0.95), rng.uniform(0.62, 0.74))
+    body = (rng.uniform(0.90, 0.98), rng.uniform(0.72, 0.86))
     height = body[1] * rng.uniform(0.70, 0.78)
     width = body[0] * rng.uniform(0.36, 0.40)
     lungs = ((width * rng.uniform(0.88, 1.0), height), (width, height))
@@ -72,8 +72,8 @@ def draw_patient(rng: np.random.Generator, disease: Disease) -> Patient:
         lungs=lungs,
         heart=rng.uniform(0.22, 0.30),
         exposure=rng.uniform(0.92, 1.06),
-        noise=rng.uniform(0.025, 0.05),
-        dependent=rng.uniform(0.02, 0.20),
+        noise=rng.uniform(0.02, 0.04),
+        dependent=rng.uniform(0.0, 0.14),
         vessels=int(rng.integers(2**31)),
         opacities=_OPACITIES[disease](rng, lungs),
         nodules=tuple(_nodule(rng, lungs) for _ in range(rng.integers(0, 7))),
@@ -101,7 +101,7 @@ def _pneumonia(
 
 def _covid(rng: np.random.Generator, lungs: tuple[tuple[float, float], ...]) -> tuple[Opacity, ...]:
     """Several faint patches along the border of both lungs, most of them low and at the back."""
-    height = rng.uniform(0.13, 0.26)
+    height = rng.uniform(0.28, 0.44)
     opacities = []
     for side, lung in zip(SIDES, lungs, strict=True):
         for _ in range(rng.integers(2, 6)):
@@ -109,7 +109,7 @@ def _covid(rng: np.random.Generator, lungs: tuple[tuple[float, float], ...]) -> 
             x, y = _place(side, lung, angle, rng.uniform(0.68, 0.92))
             level = rng.beta(2.5, 1.6)
             opacities.append(
-                Opacity(x, y, level, rng.uniform(0.05, 0.12), height * rng.uniform(0.75, 1.25))
+                Opacity(x, y, level, rng.uniform(0.09, 0.18), height * rng.uniform(0.75, 1.25))
             )
     return tuple(opacities)
 

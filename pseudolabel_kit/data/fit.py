@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from PIL import Image
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Row, Sample
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.unsignedinteger[Any]]
 
 
 class Packed(NamedTuple):
@@ -25,20 +25,23 @@ class Packed(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What all rows of a pack have in common, as far as it is known.
+    """What all rows of a pack have in common; zeros and "" are not known yet.
 
     Attributes:
-        channels: 0 = not known yet; colour images whose channels are equal count as grey.
+        channels: 1 or 3; colour images whose channels are equal count as grey.
+        coloured: the row that settled the channels.
         deep: more than 8 bits are needed.
-        size: (H, W), and `sized_by` the row that set it.
-        mask_channels: 0 = not known yet.
+        size: (H, W).
+        sized: the row that settled the size.
+        mask_channels: K.
     """
 
     channels: int = 0
+    coloured: str = ""
     deep: bool = False
     size: tuple[int, int] = (0, 0)
+    sized: str = ""
     mask_channels: int = 0
-    first: str = ""
 
 
 class WiderLayoutError(Exception):
@@ -69,7 +72,7 @@ def fit(
         image = image * _required_region(row, sample)
     top = 65535 if layout.deep else 255
     resized = np.clip(_resize(image, shape), 0, 1)
-    stored = np.rint(resized * top).astype(np.uint16 if layout.deep else np.uint8)
+    stored: Pixels = np.rint(resized * top).astype(np.uint16 if layout.deep else np.uint8)
     return layout, Packed(stored, _nearest(sample.mask, shape), _nearest(sample.region, shape))
 
 
@@ -92,31 +95,39 @@ def _check(row: Row, sample: Sample) -> None:
 
 
 def _settle(row: Row, sample: Sample, layout: Layout, size: int) -> Layout:
-    image = sample.image
-    here = (size, size) if size else (image.shape[-2], image.shape[-1])
-    deep = not _is_8bit(image)
-    grey = image.shape[0] == 1 or bool((image == image[:1]).all())
-    if not layout.channels:
-        layout = Layout(1 if grey else image.shape[0], deep, here, 0, row.name)
-    if layout.size == (0, 0):
-        layout = replace(layout, size=here, first=row.name)
-    if here != layout.size:
+    layout = _settle_values(row, sample.image, layout)
+    height, width = (size, size) if size else sample.image.shape[1:]
+    if not layout.sized:
+        layout = replace(layout, size=(height, width), sized=row.name)
+    elif (height, width) != layout.size:
         raise DataError(
-            f"{layout.first} is {_size(layout.size)} but {row.name} is {_size(here)}; "
+            f"{layout.sized} is {_size(layout.size)} but {row.name} is {_size((height, width))}; "
             "resize all with --set data.size=224"
         )
-    if image.shape[0] < layout.channels:
-        raise DataError(f"{layout.first} is in colour but {row.name} is grey; expected one kind")
-    if (deep and not layout.deep) or (not grey and layout.channels == 1):
-        channels = layout.channels if grey else image.shape[0]
-        raise WiderLayoutError(Layout(channels, deep or layout.deep, first=row.name))
-    if sample.mask is not None:
-        if layout.mask_channels not in (0, len(sample.mask)):
-            raise DataError(
-                f"{row.name}: its mask has {len(sample.mask)} channels, "
-                f"masks before it {layout.mask_channels}"
-            )
-        layout = replace(layout, mask_channels=len(sample.mask))
+    if sample.mask is None:
+        return layout
+    if layout.mask_channels not in (0, len(sample.mask)):
+        raise DataError(
+            f"{row.name}: its mask has {len(sample.mask)} channels, "
+            f"masks before it have {layout.mask_channels}"
+        )
+    return replace(layout, mask_channels=len(sample.mask))
+
+
+def _settle_values(row: Row, image: NDArray[np.float32], layout: Layout) -> Layout:
+    deep = not _is_8bit(image)
+    grey = bool((image == image[:1]).all())
+    if not layout.coloured:
+        channels = 1 if grey else len(image)
+        return replace(layout, channels=channels, coloured=row.name, deep=layout.deep or deep)
+    if len(image) < layout.channels:
+        raise DataError(
+            f"{layout.coloured} is in colour but {row.name} is grey; expected all of one kind"
+        )
+    if not grey and layout.channels < len(image):
+        raise WiderLayoutError(Layout(len(image), row.name, layout.deep or deep))
+    if deep and not layout.deep:
+        raise WiderLayoutError(Layout(layout.channels, layout.coloured, deep=True))
     return layout
 
 

@@ -79,7 +79,7 @@ def _intact(folder: Path) -> bool:
     try:
         digests = describe(folder)["digests"]
         return all(_digest(folder / name) == wanted for name, wanted in digests.items())
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return False
 
 

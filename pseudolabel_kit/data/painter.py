@@ -15,6 +15,7 @@ from pseudolabel_kit.data.anatomy import SIDES, Opacity, Patient, centre
 from pseudolabel_kit.data.texture import Array, axis, smooth_noise, soft_step, spots
 
 AIR, LUNG, FAT, TISSUE, BONE = 0.14, 0.25, 0.68, 0.80, 1.0
+MARKED = 0.1  # from this much added grey on, an expert would draw a lesion
 
 
 class Slice(NamedTuple):
@@ -35,8 +36,8 @@ def paint(patient: Patient, level: float, side: int, rng: np.random.Generator) -
     image = image * patient.exposure * (1 + 0.03 * smooth_noise(rng, side, 2))
     image = image + patient.noise * _grain(rng, side)
     inside = lungs > 0.5
-    lesion = inside & (opacity > 0.06) & (patient.disease == "covid19")
-    return Slice(np.clip(image, 0, 1).astype(np.float32), lesion, inside)
+    lesion = inside & (opacity > MARKED) & (patient.disease == "covid19")
+    return Slice(np.clip(image, 0, 1), lesion, inside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,8 @@ class _Canvas:
         image = AIR + (FAT - AIR) * soft_step(skin, edge)
         image = image + (TISSUE - FAT) * soft_step(self.warped(skin - 0.07, 0.015, 8), edge)
         vertebra = np.maximum(self.ellipse(0, 0.42, 0.10, 0.085), self.ellipse(0, 0.56, 0.04, 0.10))
-        return image + (BONE - TISSUE) * np.maximum(soft_step(vertebra, edge), self.ribs())
+        image += (BONE - TISSUE) * np.maximum(soft_step(vertebra, edge), self.ribs())
+        return image
 
     def ribs(self) -> Array:
         """Short bright arcs around the lungs, elsewhere on every level."""
@@ -93,7 +95,8 @@ class _Canvas:
         ring = self.ellipse(0, 0, self.patient.body[0] - 0.09, self.patient.body[1] - 0.085)
         theta = np.arctan2(self.y, self.x)
         apart = np.cos(theta[None] - turn[:, None, None]).max(axis=0)
-        return soft_step(0.028 - np.abs(ring), 0.01) * soft_step(apart - 0.985, 0.006)
+        arcs: Array = soft_step(0.028 - np.abs(ring), 0.01) * soft_step(apart - 0.985, 0.006)
+        return arcs
 
     def parenchyma(self) -> Array:
         """What is bright in every lung: vessels, nodules, and blood at the back."""
@@ -101,27 +104,25 @@ class _Canvas:
         rng = np.random.default_rng([patient.vessels, int(self.level * 6)])
         vessels = 1 - np.exp(-_tree(rng, patient, self.side))
         texture = 0.02 * smooth_noise(self.rng, self.side, 24)
-        behind = np.clip((self.y - 0.05) / 0.5, 0, 1) ** 2 * (
-            1 + 0.4 * smooth_noise(self.rng, self.side, 5)
-        )
-        return (
-            0.5 * vessels
-            + self.patches(patient.nodules, 0.05)
-            + patient.dependent * behind
-            + texture
-        )
+        behind = np.clip((self.y - 0.05) / 0.5, 0, 1) ** 2
+        blood = patient.dependent * behind * (1 + 0.4 * smooth_noise(self.rng, self.side, 5))
+        grey: Array = 0.5 * vessels + self.patches(patient.nodules, 0.05) + blood + texture
+        return grey
 
     def opacities(self) -> Array:
         """Grey that disease adds: fuzzy ground glass, or a lobe with a sharp border."""
-        cloud = self.patches(self.patient.opacities, 0.16)
+        cloud = self.patches(self.patient.opacities, 0.2)
         if not cloud.any():
             return cloud
         uneven = smooth_noise(self.rng, self.side, 10)
         if self.patient.disease == "cap":
             tallest = max(o.height for o in self.patient.opacities)
-            filled = soft_step(cloud / tallest - 0.45 + 0.08 * uneven, 0.10)
-            return tallest * filled * (1 + 0.08 * uneven)
-        return np.minimum(cloud * np.clip(1 + 0.35 * uneven, 0.3, None), 0.4)
+            ragged = 0.08 * uneven + 0.15 * smooth_noise(self.rng, self.side, 5)
+            filled = soft_step(cloud / tallest - 0.45 + ragged, 0.10)
+            cloud = tallest * filled * (1 + 0.08 * uneven)
+        else:
+            cloud = np.minimum(cloud * np.clip(1 + 0.35 * uneven, 0.3, None), 0.45)
+        return cloud
 
     def patches(self, opacities: tuple[Opacity, ...], reach: float) -> Array:
         """The sum of opacities, fading over levels with a standard deviation of `reach`."""

@@ -13,12 +13,15 @@ from pseudolabel_kit.data.anatomy import Disease, Patient, draw_patient
 from pseudolabel_kit.data.painter import paint
 from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
 
-VERSION = 1  # changes whenever a pixel does
+VERSION = 4  # changes whenever a pixel does
 CLASSES: tuple[Disease, ...] = get_args(Disease)
 
 # Three patients, one a class, take each place in turn: 1 labelled, 10 unlabelled, 2 val, 4 test.
-_L, _U, _V, _T = "labelled", "unlabelled", "val", "test"
-_TURNS: tuple[Split, ...] = (_L, _T, _V, _U, _U, _U, _T, _U, _U, _U, _V, _U, _U, _T, _U, _U, _T)
+_TURNS: tuple[Split, ...] = (
+    *("labelled", "test", "val", "unlabelled", "unlabelled", "unlabelled"),
+    *("test", "unlabelled", "unlabelled", "unlabelled", "val", "unlabelled"),
+    *("unlabelled", "test", "unlabelled", "unlabelled", "test"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +35,20 @@ class Phantom(Dataset):
 
     Attributes:
         size: side in pixels.
-        patients: how many; 6 of 102 are labelled, 60 unlabelled, 12 val, 24 test.
+        patients: how many; 12 of 204 are labelled, 120 unlabelled, 24 val, 48 test.
         slices: per patient.
         seed: other seeds, other patients.
     """
 
     size: int = 96
-    patients: int = 102
-    slices: int = 4
+    patients: int = 204
+    slices: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.size < 16:
-            raise ValueError(f"size = {self.size}: expected at least 16 pixels")
-        if self.patients < 12:
-            raise ValueError(f"patients = {self.patients}: expected at least 12, to fill 4 splits")
-        if self.slices < 1:
-            raise ValueError(f"slices = {self.slices}: expected at least 1")
+        for option, least in (("size", 16), ("patients", 12), ("slices", 1), ("seed", 0)):
+            if (value := getattr(self, option)) < least:
+                raise ValueError(f"{option} = {value}: expected at least {least}")
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pseudolabel_kit.errors import DataError
 
@@ -59,7 +59,7 @@ def read_mask(path: Path, where: str) -> NDArray[np.bool_]:
     if np.count_nonzero(values) > 1:
         found = ", ".join(f"{value:g}" for value in values[:5]) + (", …" if len(values) > 5 else "")
         raise DataError(f"{where} holds the values {found}; expected 0 and one other, as 0 and 255")
-    return (plane != 0)[None]
+    return np.asarray(plane != 0)[None]
 
 
 def _decode(path: Path, where: str, *, indices: bool) -> NDArray[Any]:
@@ -73,7 +73,7 @@ def _decode(path: Path, where: str, *, indices: bool) -> NDArray[Any]:
             return _native(image, where, indices=indices)
     except _BOMB:
         raise DataError(f"{where} is larger than {Image.MAX_IMAGE_PIXELS} pixels") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         empty = path.stat().st_size == 0
         found = "is empty (0 bytes)" if empty else "is no image that can be read"
         raise DataError(f"{where} {found}; expected {', '.join(FORMATS)} or NPY") from None
@@ -87,7 +87,8 @@ def _refuse_odd(image: Image.Image, where: str) -> None:
         raise DataError(f"{where} is larger than {Image.MAX_IMAGE_PIXELS} pixels")
     if (pages := getattr(image, "n_frames", 1)) > 1:
         raise DataError(f"{where} has {pages} pages; expected one image a file")
-    if image.mode in ("RGB", "RGBA") and any("16" in str(tile[3]) for tile in image.tile):
+    tiles = getattr(image, "tile", [])  # how the file stores its pixels
+    if image.mode in ("RGB", "RGBA") and any("16" in str(tile[3]) for tile in tiles):
         raise DataError(f"{where} is 16-bit colour, of which 8 would be lost; save it as NPY")
 
 

@@ -79,6 +79,8 @@ def _cells(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
             _check_header(file.name, header)
             for cells in reader:
                 at = f"{file.name} row {reader.line_num}"
+                if "\0" in "".join(cells):
+                    raise DataError(f"{at} holds a null character; expected text")
                 if len(cells) > len(header):
                     raise DataError(
                         f"{at} has {len(cells)} cells, the header {len(header)}; "
