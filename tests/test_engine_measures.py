@@ -151,7 +151,7 @@ def random_case(seed: int, rows: int = 40) -> tuple[Prediction, Batch, list[str]
     return prediction, make_batch(truth, label), names, [f"patient-{i // 4}" for i in range(rows)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_agrees_with_torchmetrics(seed: int) -> None:
     prediction, batch, names, patients = random_case(seed)
@@ -173,7 +173,7 @@ def test_agrees_with_torchmetrics(seed: int) -> None:
         assert table[name] == pytest.approx(float(value), abs=1e-6), name
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), cut=st.integers(1, 39))
 def test_batches_and_processes_do_not_matter(seed: int, cut: int) -> None:
     prediction, batch, names, patients = random_case(seed)

@@ -20,7 +20,7 @@ def random_maps(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (0.7 * noise + 0.3 * truth).clamp(0, 1), truth
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_agrees_with_torchmetrics(seed: int) -> None:
     probability, truth = random_maps(seed)

@@ -13,7 +13,7 @@ from pseudolabel_kit.files import write_text
 from pseudolabel_kit.report import curves, panels
 from pseudolabel_kit.report.preflight import preflight
 from pseudolabel_kit.report.records import Json, Records, read_records
-from pseudolabel_kit.report.tables import heading
+from pseudolabel_kit.report.tables import holdings
 from pseudolabel_kit.report.words import GROUPS, figure
 
 
@@ -32,7 +32,7 @@ def write_report(run: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"figure": figure, "heading": heading, "groups": GROUPS}
+    environment.globals |= {"figure": figure, "holdings": holdings, "groups": GROUPS}
     page = environment.get_template("report.html.j2").render(context(read_records(run)))
     path = run / "report.html"
     write_text(path, page)

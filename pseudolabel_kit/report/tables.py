@@ -16,7 +16,9 @@ def measures_table(evaluations: Sequence[Measured]) -> Table:
     table = Table(caption="95% intervals over patients, or images where patients are not known")
     table.add_column("measure")
     for evaluation in evaluations:
-        table.add_column(Text(heading(evaluation)), justify="right", no_wrap=True)
+        table.add_column(
+            Text(f"{evaluation.split}: {holdings(evaluation)}"), justify="right", no_wrap=True
+        )
     for words in GROUPS.values():
         for name, word in words.items():
             table.add_row(
@@ -27,10 +29,10 @@ def measures_table(evaluations: Sequence[Measured]) -> Table:
     return table
 
 
-def heading(evaluation: Measured) -> str:
-    """The split and how much it holds, like "test: 120 images, 14 patients"."""
+def holdings(evaluation: Measured) -> str:
+    """How much was measured, like "120 images, 14 patients"."""
     patients = f", {evaluation.patients} patients" if evaluation.patients else ""
-    return f"{evaluation.split}: {evaluation.rows} images{patients}"
+    return f"{evaluation.rows} images{patients}"
 
 
 def cell(evaluation: Measured, name: str) -> Text:
