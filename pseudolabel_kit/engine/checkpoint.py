@@ -34,7 +34,9 @@ class Progress:
         consistency_began: the step at which L_u joined, or None while it has not.
         best: the best value so far of the selecting measure on val.
         log_bytes: the length of the log when the checkpoint was written.
-        reference: the decoder's own foreground share when L_u began, for the drift alarm.
+        expected: (low, high) foreground share that the mean label should stay near: the
+            decoder's own when L_u began, and that of the labelled masks.
+        drifting: whether the last audit found it elsewhere.
         zero_for: for how many steps a loss term has been exactly 0; -1 once it was not.
     """
 
@@ -42,7 +44,8 @@ class Progress:
     consistency_began: int | None = None
     best: float | None = None
     log_bytes: int = 0
-    reference: float | None = None
+    expected: tuple[float, float] | None = None
+    drifting: bool = False
     zero_for: dict[str, int] = field(default_factory=dict)
 
 

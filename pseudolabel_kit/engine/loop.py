@@ -174,7 +174,7 @@ class Loop:
         Raises:
             RunError: under `audit.strict`, fusing makes worse labels than the decoder's own.
         """
-        self.progress.reference = self.audit(self.streams.audited)["mean_decoder"]
+        self.expect()
         if (rows := self.streams.held) is not None:
             record = self.audit(rows)
             found = verdict(record)
@@ -205,15 +205,25 @@ class Loop:
             self.progress.best = value
             self.save_best()
 
+    def expect(self) -> None:
+        """Note what share of foreground is to be expected, for the drift alarm."""
+        shares = [self.audit(self.streams.audited)["mean_decoder"]]
+        shares.append(watch.labelled_share(self.streams.labelled))
+        known = [share for share in shares if share is not None]
+        self.progress.expected = (min(known), max(known)) if known else None
+
     def watch_labels(self) -> None:
         """Audit unlabelled rows, and raise the alarm where the mean label drifts."""
         record = self.audit(self.streams.audited)
         self.log.record("audit", when="epoch", rows=len(self.streams.audited), record=record)
-        mean, reference = record["mean_label"], self.progress.reference
-        if mean is None or reference is None:
+        mean = record["mean_label"]
+        if mean is None or self.progress.expected is None:
             return
-        if alarm := Drift(factor=self.config.audit.drift).observe(mean, reference):
+        low, high = self.progress.expected
+        alarm = Drift(factor=self.config.audit.drift).observe(mean, min(max(mean, low), high))
+        if alarm and not self.progress.drifting:
             self.warn(alarm)
+        self.progress.drifting = alarm is not None
 
     def audit(self, rows: Subset) -> Record:
         """Judge the labels that the teacher would give these rows now."""

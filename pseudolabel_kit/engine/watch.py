@@ -26,18 +26,30 @@ def audit(
         batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
         found = pseudo_label(teacher, method, batch.image, debias=debias)
         judge.update(found.pseudo, found.prediction, found.evidence, batch)
-    return judge.compute()
+    return judge.compute() | diagnose(teacher, method, rows, debias=debias, device=device)
 
 
 def diagnose(
     teacher: nn.Module, method: Method, rows: Subset, *, debias: bool, device: torch.device
-) -> dict[str, float]:
-    """What each explainer says of its own trustworthiness, as "ig.completeness_error"."""
+) -> Record:
+    """What each explainer that is read says of its own maps: "diagnosis/ig/completeness_error"."""
+    if not len(rows) or method.fuser.reads != "evidence":
+        return {}
     batch = rows.batch(range(min(ROWS, len(rows))), device=device)
     with isolated(teacher):
         prediction = predict(teacher, batch.image, method, debias=debias)
         return {
-            f"{reference}.{name}": value
+            f"diagnosis/{reference}/{name}": value
             for reference, explainer in method.explainers.items()
             for name, value in explainer.diagnose(teacher, batch.image, prediction).items()  # type: ignore[arg-type]
         }
+
+
+def labelled_share(rows: Subset) -> float | None:
+    """The share of foreground in the masks of labelled rows; None where none has a mask."""
+    total, count = 0.0, 0
+    for start in range(0, len(rows), ROWS):
+        batch = rows.batch(range(start, min(start + ROWS, len(rows))))
+        total += float(batch.mask[batch.has_mask].mean(dim=(1, 2, 3)).sum())
+        count += int(batch.has_mask.sum())
+    return total / count if count else None
