@@ -31,6 +31,7 @@ class Store:
         channels: C.
         mask_channels: K.
         size: (H, W) in pixels.
+        bits: 8 or 16, what each channel is kept in.
         folder: where the packed arrays lie.
     """
 
@@ -40,6 +41,7 @@ class Store:
     channels: int
     mask_channels: int
     size: tuple[int, int]
+    bits: int
     folder: Path
 
     @classmethod
@@ -83,6 +85,7 @@ class Store:
             channels=images.shape[1],
             mask_channels=facts["mask_channels"],
             size=(images.shape[2], images.shape[3]),
+            bits=8 * images.dtype.itemsize,
             folder=folder,
         )
 
