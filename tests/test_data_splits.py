@@ -40,7 +40,7 @@ fractions = st.floats(0, 1)
 
 
 @given(rows, fractions, fractions, st.none() | fractions, st.integers(0, 9))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_sides_are_disjoint_and_whole(
     rows: list[Row], val: float, test: float, labelled: float | None, seed: int
 ) -> None:

@@ -276,14 +276,15 @@ def test_two_processes_build_it_once(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
+        "from pseudolabel_kit.data.pack import ensure\n"
         "from pseudolabel_kit.data.phantom import Phantom\n"
-        "from pseudolabel_kit.data.store import Store\n"
         "told = []\n"
-        "store = Store.open(Phantom(size=32, patients=24), cache=Path(sys.argv[1]),\n"
-        "                   progress=lambda done, total: (told.append(done), time.sleep(0.01)))\n"
-        "print(len(told), store.subset([5]).batch([0]).image.sum().item())\n"
+        "folder = ensure(Phantom(size=32, patients=24), size=0, region='keep',\n"
+        "                cache=Path(sys.argv[1]),\n"
+        "                progress=lambda done, total: (told.append(done), time.sleep(0.02)))\n"
+        "print(len(told), folder)\n"
     )
-    command = [sys.executable, "-c", script, str(tmp_path)]
+    command = [sys.executable, "-W", "error", "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [process.communicate(timeout=120)[0].split() for process in both]
     assert sorted(int(told) for told, _ in answers) == [0, 48]

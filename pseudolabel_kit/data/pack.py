@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -19,14 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import DTypeLike, NDArray
 
 from pseudolabel_kit.data.fit import Layout, WiderLayoutError, fit
+from pseudolabel_kit.data.rowfile import RowWriter
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
 
@@ -135,9 +132,9 @@ def _write(
     lesions: set[int] = set()
     masked, regioned = sum(r.has_mask for r in rows), sum(r.has_region for r in rows)
     with (
-        _Rows(folder / "images.npy", len(rows)) as images,
-        _Rows(folder / "masks.npy", masked) as masks,
-        _Rows(folder / "regions.npy", regioned) as regions,
+        RowWriter(folder / "images.npy", len(rows)) as images,
+        RowWriter(folder / "masks.npy", masked) as masks,
+        RowWriter(folder / "regions.npy", regioned) as regions,
     ):
         for done, (row, sample) in enumerate(_decode(dataset, rows), start=1):
             layout, pixels = fit(row, sample, layout, size=size, region=region)
@@ -173,54 +170,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class _Rows:
-    """An .npy file that is written row by row and hashed on the way.
-
-    Written through a file, not a memory map: a full disk is then an error, not a crash.
-    """
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.path, self.count = path, count
-        self.digest = hashlib.blake2b()
-        self._started = False
-
-    def __enter__(self) -> _Rows:
-        if self.count:
-            self._file = self.path.open("wb")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if not self.count:
-            return
-        with self._file:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-
-    def append(self, row: NDArray[Any]) -> None:
-        if not self._started:
-            self._put(_header((self.count, *row.shape), row.dtype))
-            self._started = True
-        self._put(np.ascontiguousarray(row).tobytes())
-
-    def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self.digest.update(data)
-
-
-def _header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
-    buffer = io.BytesIO()
-    described = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
-        "fortran_order": False,
-        "shape": shape,
-    }
-    np.lib.format.write_array_header_1_0(buffer, described)
-    return buffer.getvalue()

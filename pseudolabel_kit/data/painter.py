@@ -15,7 +15,7 @@ from pseudolabel_kit.data.anatomy import SIDES, Opacity, Patient, centre
 from pseudolabel_kit.data.texture import Array, axis, smooth_noise, soft_step, spots
 
 AIR, LUNG, FAT, TISSUE, BONE = 0.14, 0.25, 0.68, 0.80, 1.0
-MARKED = 0.1  # from this much added grey on, an expert would draw a lesion
+MARKED = 0.14  # from this much added grey on, an expert would draw a lesion
 
 
 class Slice(NamedTuple):
@@ -117,20 +117,20 @@ class _Canvas:
         uneven = smooth_noise(self.rng, self.side, 10)
         if self.patient.disease == "cap":
             tallest = max(o.height for o in self.patient.opacities)
-            ragged = 0.08 * uneven + 0.15 * smooth_noise(self.rng, self.side, 5)
-            filled = soft_step(cloud / tallest - 0.45 + ragged, 0.10)
+            ragged = 1 + 0.15 * uneven + 0.3 * smooth_noise(self.rng, self.side, 5)
+            filled = soft_step(cloud / tallest * ragged - 0.45, 0.10)
             cloud = tallest * filled * (1 + 0.08 * uneven)
         else:
             cloud = np.minimum(cloud * np.clip(1 + 0.35 * uneven, 0.3, None), 0.45)
         return cloud
 
     def patches(self, opacities: tuple[Opacity, ...], reach: float) -> Array:
-        """The sum of opacities, fading over levels with a standard deviation of `reach`."""
+        """The sum of opacities; each is seen over about `reach` levels up and down."""
         if not opacities:
             return np.zeros((self.side, self.side), dtype=np.float32)
         x, y, level, radius, height = np.array(opacities, dtype=np.float32).T
-        fade = np.exp(-0.5 * ((level - self.level) / reach) ** 2)
-        return spots(self.side, x, y, radius, height * fade)
+        seen = np.exp(-0.5 * ((level - self.level) / reach) ** 4)
+        return spots(self.side, x, y, radius, height * seen)
 
 
 def _tree(rng: np.random.Generator, patient: Patient, side: int) -> Array:
