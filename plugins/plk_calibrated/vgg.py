@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Annotated
 
 import torch
@@ -17,6 +18,7 @@ from pseudolabel_kit.interfaces import Backbone, Prediction, Scale, Task
 BLOCKS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 FILTERS = (32, 64, 128, 256, 256)
 LAYERS = (2, 2, 3, 3, 3)
+RARE = 0.05  # the share of foreground that the untrained decoder answers everywhere
 SMALLEST = 32  # pixels a side, so that conv5 still has 2x2 of them to normalise over
 
 
@@ -79,6 +81,9 @@ class VggNet(nn.Module):
             {name: _block(below + skip, skip, 2) for name, below, skip in steps}
         )
         self.mask_head = nn.Conv2d(filters[0], masks, 1)
+        # Lesions are rare. From 0 the bias takes hundreds of steps to say so, in which the
+        # decoder calls every pixel half a lesion; see Lin et al., 2017, section 4.1.
+        nn.init.constant_(self.mask_head.bias, log(RARE / (1 - RARE)))  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Prediction:
         """Class logits (B,N), mask logits (B,K,H,W) and the classified scales."""
