@@ -159,7 +159,13 @@ def fused_by_hand(maps: list[Array], norm: Norm, temperature: float) -> Array:
 @pytest.mark.parametrize("temperature", [0.5, 0.2, 1.0])
 def test_eq_8_to_10_with_every_norm(norm: Norm, decoder: str, temperature: float) -> None:
     prediction, evidence = make_prediction(), make_evidence()
-    part = Sharpen(norm=norm, decoder=decoder, temperature=temperature, gate="none")  # type: ignore[arg-type]
+    part = Sharpen(
+        ratios=(0.3, 0.4, 0.4),
+        norm=norm,
+        decoder=decoder,  # type: ignore[arg-type]
+        temperature=temperature,
+        gate="none",
+    )
     expected = fused_by_hand(lifted(prediction, evidence, decoder == "logit"), norm, temperature)
     close(begun(part).fuse(prediction, evidence).mask[:, 0], expected)
 

@@ -11,6 +11,7 @@ from plk_support import begun, make_evidence, make_prediction, make_task, rows_o
 from plk_calibrated.sharpen import Norm, Sharpen, sharpen
 from pseudolabel_kit.interfaces import Evidence, Prediction
 
+PAPER = (0.3, 0.4, 0.4)
 INDEPENDENT: tuple[Norm, ...] = ("image-rms", "pixel", "paper")
 
 
@@ -64,7 +65,7 @@ def test_evidence_without_weight_is_as_if_it_were_not_there() -> None:
     part = begun(Sharpen(ratios=(0, 0, 1)))
     assert torch.equal(part.fuse(prediction, evidence).mask, torch.sigmoid(prediction.mask_logits))
     some = begun(Sharpen(ratios=(0, 0.4, 0.4))).fuse(prediction, evidence).mask
-    fewer = begun(Sharpen()).fuse(prediction, {"ig": evidence["ig"]}).mask
+    fewer = begun(Sharpen(ratios=PAPER)).fuse(prediction, {"ig": evidence["ig"]}).mask
     torch.testing.assert_close(some, fewer)
 
 
@@ -79,7 +80,7 @@ def test_only_the_proportions_of_the_ratios_matter() -> None:
 
 def test_explainers_of_one_family_share_its_ratio() -> None:
     """Two that contradict each other cancel out."""
-    part = begun(Sharpen(norm="pixel", gate="none"))
+    part = begun(Sharpen(norm="pixel", gate="none", ratios=PAPER))
     flat = Prediction(class_logits=torch.zeros(1, 3), mask_logits=torch.zeros(1, 1, 32, 37))
     low, high = even(0.0)["ig"], even(1.0)["ig"]
     class_map = replace(high, family="class-map")
@@ -116,7 +117,9 @@ def test_the_gate_silences_evidence_on_images_without_a_lesion() -> None:
     class_logits = torch.tensor([[9.0, 0.0, -9.0], [0.0, 0.0, 9.0], [0.5, 0.5, 0.6]])
     prediction = Prediction(class_logits=class_logits, mask_logits=torch.zeros(3, 1, 32, 37))
     means = {
-        gate: begun(Sharpen(gate=gate)).fuse(prediction, even(1.0, 3)).mask.mean(dim=(1, 2, 3))
+        gate: begun(Sharpen(gate=gate, ratios=PAPER))
+        .fuse(prediction, even(1.0, 3))
+        .mask.mean(dim=(1, 2, 3))
         for gate in ("none", "probability", "predicted")
     }
     healthy, sick, unsure = range(3)
@@ -132,7 +135,7 @@ def test_under_the_pixel_norm_a_sure_decoder_alone_ends_at_0_71() -> None:
         class_logits=torch.zeros(1, 3), mask_logits=torch.full((1, 1, 32, 37), 1e3)
     )
     evidence = even(0.5) | {"caam": Evidence(map=even(0.5)["ig"].map, family="class-map")}
-    mask = begun(Sharpen(norm="pixel", gate="none")).fuse(prediction, evidence).mask
+    mask = begun(Sharpen(norm="pixel", gate="none", ratios=PAPER)).fuse(prediction, evidence).mask
     assert mask.max().item() == pytest.approx(0.711, abs=1e-3)
 
 

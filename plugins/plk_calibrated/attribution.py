@@ -14,7 +14,7 @@ from torch import Tensor
 from plk_calibrated.target import Target, target_class
 from pseudolabel_kit.interfaces import Explainer, Model, Prediction
 
-Baseline: TypeAlias = Literal["mean", "blur", "zero"]
+Baseline: TypeAlias = Literal["blur", "mean", "zero"]
 Classify: TypeAlias = Callable[[Tensor], Tensor]
 
 BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
@@ -25,15 +25,16 @@ CLIP = 0.99  # the share of an image's pixels that stay below full evidence
 class Attribution(Explainer):
     """Credits the score of one class to the pixels that moved it from a baseline's score.
 
-    From black nothing can be said of a black lesion; from the image's own mean it can, and
-    on dark lesions that ranked pixels far better.
+    From black, black pixels get no credit. The blurred image ranked lesion pixels best on
+    breast ultrasound (AUROC 0.76; from the mean 0.68, from black 0.59). On chest CT no
+    attribution beat chance (0.45, 0.24, 0.45): look at the audit before trusting one.
 
     Attributes:
-        baseline: the image's mean in each channel, the image blurred, or black.
+        baseline: the image blurred, its mean in each channel, or black.
         target: the likeliest class that can hold lesions, or the predicted class.
     """
 
-    baseline: Baseline = "mean"
+    baseline: Baseline = "blur"
     target: Target = "lesion"
 
     @abstractmethod

@@ -14,7 +14,7 @@ from plk_calibrated.attribution import Attribution, Classify
 class InputXGradient(Attribution):
     """(x - x') dF/dx: the right Riemann sum of eq. 7 with t = 1, at 1/t of its cost.
 
-    On instance-normalised networks it ranks pixels as the sum of 4 or 8 steps does
+    On instance-normalised networks it ranks pixels about as the sum of 8 steps does
     (correlation 0.999 from black).
     """
 

@@ -31,7 +31,10 @@ class Sharpen(Fuser):
     The defaults are those that keep a usable label. With `norm=paper` no label passes 0.51;
     with `norm=pixel` a sure decoder ends at 0.71 where the evidence is undecided; with
     `decoder=probability` it is hardly heard; with `gate=none` healthy images get lesions,
-    because a scaled map always has a maximum.
+    because a scaled map always has a maximum. Under the paper's ratios, 0.3/0.4/0.4, evidence
+    outvoted decoders that knew better (on chest CT, Dice of the label 0.14 and 0.08, of the
+    decoder 0.33 and 0.42); with 0.1/0.1/0.8 it keeps to the pixels that the decoder is unsure
+    of (0.31 and 0.38).
 
     Attributes:
         ratios: weights of class map, attribution and decoder (lambda, mu, nu); only their
@@ -45,7 +48,7 @@ class Sharpen(Fuser):
         decoder: lift the decoder's logit z to (-z/2, z/2), or its probability p to (1-p, p).
     """
 
-    ratios: tuple[Ratio, Ratio, Ratio] = (0.3, 0.4, 0.4)
+    ratios: tuple[Ratio, Ratio, Ratio] = (0.1, 0.1, 0.8)
     temperature: Annotated[float, Field(gt=0)] = 0.5
     norm: Norm = "image-rms"
     gate: Literal["probability", "predicted", "none"] = "probability"

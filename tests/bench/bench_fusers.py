@@ -70,7 +70,7 @@ def test_literal(
 ) -> None:
     maps = (evidence["caam"].map, evidence["ig"].map)
     fused = benchmark(literal, prediction.mask_logits, *maps)
-    part = Sharpen(gate="none")
+    part = Sharpen(gate="none", ratios=(0.3, 0.4, 0.4))
     part.begin(TASK)
     torch.testing.assert_close(fused, part.fuse(prediction, evidence).mask)
 
