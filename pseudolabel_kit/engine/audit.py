@@ -48,7 +48,8 @@ FIGURES = (
     "lesion_free_decoder",
 )
 DICE_MARGIN = 0.02
-SHARE_MARGIN = 0.10
+BRIER_MARGIN = 0.10
+LEAST_DICE = 0.10
 DRIFT_FLOOR = 0.005
 
 
@@ -138,45 +139,60 @@ class Audit:
         return record
 
 
+Word: TypeAlias = Literal["worse", "equal", "better", "unknown"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether fusing made the labels worse than the decoder's own, and why one says so."""
 
-    word: Literal["worse", "equal", "better", "unknown"]
+    word: Word
     reason: str
 
 
 def verdict(record: Mapping[str, float | None]) -> Verdict:
     """Compare the fused label with the decoder's own probability, on the same pixels.
 
-    Worse if Dice falls by more than 0.02, or by a tenth where that is less, or if Brier grows
-    by more than a tenth, whatever the other does: Dice is what the student's mask will be,
-    Brier what cross-entropy learns from, and a label without any lesion has a good Brier score.
-    Both labels come from one network on the same images, so that their difference is far
-    steadier than Dice between seeds (about 0.03), and 0.02 is no accident. A tenth of Brier
-    lets a threshold pass: hardening a calibrated p costs 1/p - 1 of it, a tenth at p = 0.91.
+    Worse if Dice falls by more than 0.02 or Brier grows by more than 10%, whatever the other
+    does: Dice is what the student's mask will be, Brier what cross-entropy learns from. Both
+    labels come from one network on the same images, so that their difference is far steadier
+    than Dice between seeds (about 0.03), and 0.02 is no accident. 10% lets a threshold pass:
+    hardening a calibrated p costs 1/p - 1 of its Brier score, under 10% for p above 0.91.
+
+    Unknown where no mask is known, or where neither label finds lesions yet (Dice under 0.1):
+    a label that marks nothing has a good Brier score, and is not better for it.
     """
     label_brier, decoder_brier = record.get("label_brier"), record.get("decoder_brier")
     if label_brier is None or decoder_brier is None:
         return Verdict(word="unknown", reason="no mask is known, the fused label cannot be judged")
-    label_dice, decoder_dice = record.get("label_dice"), record.get("decoder_dice")
     change = label_brier - decoder_brier
-    gains = [0.0 if abs(change) <= SHARE_MARGIN * decoder_brier else -change]
-    figures = [f"Brier {label_brier:.4f} against {decoder_brier:.4f}"]
+    gains = [0.0 if abs(change) <= BRIER_MARGIN * decoder_brier else -change]
+    figures = f"Brier {label_brier:.4f} against {decoder_brier:.4f}"
+    label_dice, decoder_dice = record.get("label_dice"), record.get("decoder_dice")
+    early = False
     if label_dice is not None and decoder_dice is not None:
+        early = max(label_dice, decoder_dice) < LEAST_DICE
         gain = label_dice - decoder_dice
-        near = abs(gain) <= min(DICE_MARGIN, SHARE_MARGIN * decoder_dice)
-        gains.append(0.0 if near else gain)
-        figures.insert(0, f"Dice {label_dice:.3f} against {decoder_dice:.3f}")
-    word: Literal["worse", "equal", "better"] = "equal"
+        gains.append(0.0 if early or abs(gain) <= DICE_MARGIN else gain)
+        figures = f"Dice {label_dice:.3f} against {decoder_dice:.3f}, {figures}"
+    word = _weigh(gains, early=early)
+    return Verdict(word=word, reason=f"{_SAID[word]}: {figures}")
+
+
+def _weigh(gains: Collection[float], *, early: bool) -> Word:
     if min(gains) < 0:
-        word = "worse"
-    elif max(gains) > 0:
-        word = "better"
-    told = {"worse": "is worse than", "equal": "is as good as", "better": "is better than"}[word]
-    return Verdict(
-        word=word, reason=f"the fused label {told} the decoder's own: {', '.join(figures)}"
-    )
+        return "worse"
+    if early:
+        return "unknown"
+    return "better" if max(gains) > 0 else "equal"
+
+
+_SAID: Mapping[Word, str] = {
+    "worse": "the fused label is worse than the decoder's own",
+    "equal": "the fused label is as good as the decoder's own",
+    "better": "the fused label is better than the decoder's own",
+    "unknown": "too early to judge, neither the fused label nor the decoder finds lesions yet",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

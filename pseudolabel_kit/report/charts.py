@@ -116,7 +116,8 @@ def _plot(axes: Axes, line: Line, *, noisy: bool) -> None:
     if noisy:
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.3)
         y = smoothed(y)
-    axes.plot(x, y, color=colour, linewidth=1.8, marker="o" if len(x) < 13 else "", markersize=3.5)
+    dots = "o" if len(x) < 13 else ""
+    axes.plot(x, y, color=colour, linewidth=1.8, marker=dots, markersize=3.5, clip_on=noisy)
 
 
 def _dress(axes: Axes) -> None:
@@ -131,14 +132,16 @@ def _dress(axes: Axes) -> None:
 
 
 def _bound(axes: Axes, chart: Chart) -> None:
-    values = [line.points[1] for line in chart.drawn]
-    low = min(float(v.min()) for v in values)
-    # Single steps may shoot over the axis, so that one of them does not flatten all others.
-    high = max(float(np.percentile(v, 98) if chart.noisy else v.max()) for v in values)
-    margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+    """From 0, or around the level, to a little above the curves: more where words stand there."""
+    values = np.concatenate([line.points[1] for line in chart.drawn])
+    low, high = min(float(values.min()), 0.0), float(values.max())
+    if chart.noisy:  # one wild step shall not flatten all others
+        curves = [line.points[1] for line in chart.drawn]
+        high = max(max(smoothed(y).max(), np.percentile(y, 98)) for y in curves)
     if chart.level:
-        low, high = min(low, chart.level[0]) - margin, max(high, chart.level[0])
-    axes.set_ylim(min(low, 0.0) if not chart.level else low, high + margin)
+        low, high = min(float(values.min()), chart.level[0]), max(high, chart.level[0])
+    margin = (0.2 if chart.marks else 0.08) * (high - low) or 0.1
+    axes.set_ylim(low - (margin if chart.level or low < 0 else 0), high + margin)
     axes.set_xlim(0, chart.until)
 
 

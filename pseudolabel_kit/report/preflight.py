@@ -11,7 +11,7 @@ VERDICTS = {
     "better": "Fusing helps: its labels are better than the decoder's own.",
     "equal": "Fusing does no harm: its labels are as good as the decoder's own.",
     "worse": "Fusing harms: its labels are worse than the decoder's own.",
-    "unknown": "Not judged: no mask is known on the rows held out for this.",
+    "unknown": "Not judged: no lesion was known, or the decoder found none yet.",
 }
 FIGURES = {
     "dice": ("Dice", "more is better"),
