@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 from pydantic import TypeAdapter
 from torch import Tensor, nn
@@ -14,11 +17,12 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.engine.label import Labelled, predict, pseudo_label
+from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.setup import config_hash, make_fabric, make_model
-from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.interfaces import Prediction, Task
+from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.interfaces import Evidence, Prediction, Task
+from pseudolabel_kit.isolate import isolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +42,33 @@ class Predictor:
     step: int
 
     def __call__(self, images: Tensor) -> Prediction:
-        """Classify and segment images (B,C,H,W) in [0, 1]."""
+        """Classify and segment images (B,C,H,W) in [0, 1].
+
+        Raises:
+            DataError: they do not have the channels and the size of the task.
+        """
         with self.fabric.autocast():
-            return predict(self.model, images.to(self.fabric.device), self.method, debias=False)
+            return predict(self.model, self._moved(images), self.method, debias=False)
+
+    def explain(self, images: Tensor) -> tuple[Prediction, Mapping[str, Evidence]]:
+        """The answer to images (B,C,H,W), and each explainer's evidence for it by reference."""
+        moved = self._moved(images)
+        with self.fabric.autocast(), isolated(self.model):
+            prediction = predict(self.model, moved, self.method, debias=False)
+            return prediction, explain(self.model, self.method.explainers, moved, prediction)
 
     def label(self, images: Tensor) -> Labelled:
         """What the run would teach of images (B,C,H,W): prediction, evidence, pseudo labels."""
+        moved, debias = self._moved(images), self.config.loss.debias
         with self.fabric.autocast():
-            moved = images.to(self.fabric.device)
-            return pseudo_label(
-                self.model, self.method, moved, debias=self.config.loss.debias, explained=True
-            )
+            return pseudo_label(self.model, self.method, moved, debias=debias, explained=True)
+
+    def _moved(self, images: Tensor) -> Tensor:
+        expected = (self.task.channels, *self.task.size)
+        if tuple(images.shape[1:]) != expected:
+            sides = ", ".join(map(str, expected))
+            raise DataError(f"images have shape {tuple(images.shape)}; expected (B, {sides})")
+        return images.to(self.fabric.device)
 
 
 def load(run: str | Path, *, which: str = "best") -> Predictor:
@@ -68,9 +88,15 @@ def load(run: str | Path, *, which: str = "best") -> Predictor:
     model, states = make_model(config, method, task)
     found = _checkpoint(folder, config, which)
     averaged = checkpoint.under("average", found.tensors)
-    model.load_state_dict(averaged or checkpoint.under("learner.model", found.tensors))
-    states.load_state_dict(checkpoint.under("learner.states", found.tensors))
-    fabric = make_fabric(config, devices=1)
+    try:
+        model.load_state_dict(averaged or checkpoint.under("learner.model", found.tensors))
+        states.load_state_dict(checkpoint.under("learner.states", found.tensors))
+    except RuntimeError:
+        raise RunError(
+            f"{folder.path}: its weights do not fit the network that {config.method.backbone} "
+            "builds now; expected the versions that provenance.json names"
+        ) from None
+    fabric = _fabric(config)
     return Predictor(
         config=config,
         task=task,
@@ -85,7 +111,7 @@ def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
     best = folder.checkpoints / BEST
     if which == "best" and best.exists():
         return checkpoint.load(best, config_hash(config))
-    found = checkpoint.newest(folder.checkpoints, config_hash(config), warn=lambda text: None)
+    found = checkpoint.newest(folder.checkpoints, config_hash(config), warn=warnings.warn)
     if found is None:
         raise RunError(f"{folder.path}: holds no checkpoint yet; train it with --resume")
     return found
@@ -95,6 +121,15 @@ def _task(folder: RunFolder) -> Task:
     path = folder.path / "provenance.json"
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))["task"]
-    except (OSError, ValueError, KeyError):
+        return TypeAdapter(Task).validate_python(fields)
+    except (OSError, ValueError, KeyError, TypeError):
         raise RunError(f"{path}: cannot be read; expected the file that plk train wrote") from None
-    return TypeAdapter(Task).validate_python(fields)
+
+
+def _fabric(config: Config) -> Fabric:
+    """The device that the run asks for, or the CPU: a run outlives the machine it came from."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if here.get(config.train.accelerator, True):
+        return make_fabric(config, devices=1)
+    train = config.train.model_copy(update={"accelerator": "cpu"})
+    return make_fabric(config.model_copy(update={"train": train}), devices=1)

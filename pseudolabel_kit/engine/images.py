@@ -1,0 +1,117 @@
+"""Image files for a trained run: found, named, and read as its training data were."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pseudolabel_kit.data.readers import read_image
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.interfaces import Task
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFile:
+    """One image, as it is drawn and as the network sees it.
+
+    Attributes:
+        path: where it was read from.
+        grey: (h,w) in [0, 1], in its own size; the mean of the channels.
+        fitted: (C,H,W) in [0, 1], with the channels and the size of the run.
+    """
+
+    path: Path
+    grey: Pixels
+    fitted: Pixels
+
+
+def find_images(paths: Iterable[Path], *, skip: Path) -> list[Path]:
+    """The files named, and the images in the folders named and below them, each once.
+
+    Hidden files, and what a folder holds under `skip` (where predictions go), are left out.
+
+    Raises:
+        DataError: a file or folder is missing, or a folder holds no image.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder")
+        inside = sorted(_inside(path, skip)) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(f"{path}: holds no image; expected {', '.join(SUFFIXES)} files")
+        for image in inside:
+            found.setdefault(os.path.abspath(image), image)
+    return list(found.values())
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """What outputs are called: each path below the folder that holds all, without its suffix.
+
+    Where two images would share a name, as x.png and x.jpg, all keep their suffixes.
+
+    >>> output_names([Path("scans/a/x.png"), Path("scans/b/x.png")])
+    ['a/x', 'b/x']
+    >>> output_names([Path("scans/x.png"), Path("scans/x.jpg")])
+    ['x.png', 'x.jpg']
+    """
+    whole = [Path(os.path.abspath(image)) for image in images]
+    top = os.path.commonpath([path.parent for path in whole])
+    below = [path.relative_to(top) for path in whole]
+    bare = [path.with_suffix("") for path in below]
+    return [path.as_posix() for path in (bare if len(set(bare)) == len(bare) else below)]
+
+
+def open_image(path: Path, task: Task) -> ImageFile:
+    """Read an image and fit it to a run, with the weights that resized its training data.
+
+    Raises:
+        DataError: it cannot be read, or is in colour while the run knows only grey.
+    """
+    pixels = read_image(path, str(path))
+    return ImageFile(
+        path=path,
+        grey=pixels.mean(axis=0),
+        fitted=np.clip(resize(_channels(path, pixels, task.channels), task.size), 0, 1),
+    )
+
+
+def resize(planes: Pixels, size: tuple[int, int]) -> Pixels:
+    """Planes (C,h,w) stretched to (C,*size), with antialiased bilinear weights."""
+    if planes.shape[-2:] == size:
+        return planes
+    height, width = size
+    stretched = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+        for plane in planes
+    ]
+    return np.stack([np.asarray(plane, dtype=np.float32) for plane in stretched])
+
+
+def _channels(path: Path, pixels: Pixels, expected: int) -> Pixels:
+    if len(pixels) == expected:
+        return pixels
+    if len(pixels) == 1:
+        return np.repeat(pixels, expected, axis=0)
+    if expected == 1 and (pixels == pixels[:1]).all():
+        return pixels[:1]
+    known = "grey images" if expected == 1 else f"images of {expected} channels"
+    raise DataError(f"{path} is in colour, but the run was trained on {known}; expected such a one")
+
+
+def _inside(folder: Path, skip: Path) -> Iterator[Path]:
+    skipped = skip.resolve()
+    for path in folder.rglob("*"):
+        wanted = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if wanted and path.is_file() and skipped not in path.resolve().parents:
+            yield path
