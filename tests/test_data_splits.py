@@ -148,6 +148,7 @@ def test_labelled_and_unlabelled_rows_may_share_a_patient() -> None:
     ("rows", "labelled", "said"),
     [
         ([row("a", split="unlabelled")], None, "no training row is labelled"),
+        ([row("a", split="labelled")], None, "no training row is labelled"),
         ([row("a"), row("b")], None, "no training row is labelled"),
         ([row("a", label=0, split="labelled")], 0.0, "data.labelled = 0.0"),
     ],

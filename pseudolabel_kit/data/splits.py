@@ -57,7 +57,7 @@ def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
     else:
         groups = [g for g in patients(rows, training) if any(_annotated(rows[i]) for i in g)]
         labelled = {i for g in draw(rows, groups, config.labelled, seed, "labelled") for i in g}
-    if not labelled:
+    if not any(_annotated(rows[i]) for i in labelled):
         raise DataError(_nothing_labelled(config))
     for i in training:
         sides[i] = "labelled" if i in labelled else "unlabelled"
@@ -178,7 +178,7 @@ def _generator(seed: int, stream: str) -> np.random.Generator:
 def _nothing_labelled(config: DataConfig) -> str:
     if config.labelled is not None:
         return f"data.labelled = {config.labelled} leaves no labelled row; expected more than 0"
-    return "no training row is labelled: expected rows with split 'labelled', or a mask or label"
+    return "no training row is labelled: expected a mask or a label, and no split or 'labelled'"
 
 
 def _splits(rows: Sequence[Row], sides: Sequence[Split | None]) -> Splits:
