@@ -179,7 +179,12 @@ class Loop:
             record = self.audit(rows)
             found = verdict(record)
             self.log.record(
-                "audit", when="preflight", rows=len(rows), record=record, verdict=found.word
+                "audit",
+                when="preflight",
+                rows=len(rows),
+                record=record,
+                verdict=found.word,
+                reason=found.reason,
             )
             worse = found.word == "worse"
             self.log.event("warning" if worse else "info", f"pre-flight audit: {found.reason}")

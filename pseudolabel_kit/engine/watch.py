@@ -32,14 +32,14 @@ def audit(
 def diagnose(
     teacher: nn.Module, method: Method, rows: Subset, *, debias: bool, device: torch.device
 ) -> Record:
-    """What each explainer that is read says of its own maps: "diagnosis/ig/completeness_error"."""
+    """What each explainer that is read says of its own maps: "ig.completeness_error"."""
     if not len(rows) or method.fuser.reads != "evidence":
         return {}
     batch = rows.batch(range(min(ROWS, len(rows))), device=device)
     with isolated(teacher):
         prediction = predict(teacher, batch.image, method, debias=debias)
         return {
-            f"diagnosis/{reference}/{name}": value
+            f"{reference}.{name}": value
             for reference, explainer in method.explainers.items()
             for name, value in explainer.diagnose(teacher, batch.image, prediction).items()  # type: ignore[arg-type]
         }
