@@ -84,6 +84,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
+            self._clear_parts()
         except Timeout:
             raise RunError(f"{self.path}: another process is training into it") from None
         except OSError as error:
@@ -118,7 +119,13 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def _foreign(self) -> list[Path]:
-        return [p for p in self.path.iterdir() if p.name != ".lock"]
+        return [p for p in self.path.iterdir() if p.name != ".lock" and p.suffix != ".part"]
+
+    def _clear_parts(self) -> None:
+        """Delete what a killed process had not finished writing."""
+        for folder in (self.path, self.checkpoints):
+            for path in folder.glob(".*.part"):
+                path.unlink()
 
     def _clear(self) -> None:
         for name in ("metrics.jsonl", "provenance.json", "strips.npz", "report.html"):

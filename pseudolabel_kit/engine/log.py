@@ -78,13 +78,17 @@ class Log:
         self._last = time.perf_counter()
 
     def record(self, kind: str, **content: Any) -> None:
-        """Add a record that is not a step."""
-        self._records.append({"kind": kind, "step": self.progress.step, **content})
+        """Add a record that is not a step, after those of the steps before it."""
+        self.settle()
+        self._records.append({"kind": kind, "step": self.progress.step} | content)
 
-    def event(self, level: Literal["info", "warning"], text: str) -> None:
-        """Say something aloud, and keep it for the report."""
-        self.record("event", level=level, text=text)
-        self.observers.event_raised(self.run, self.progress.step, level, text)
+    def event(
+        self, level: Literal["info", "warning"], text: str, *, step: int | None = None
+    ) -> None:
+        """Say something aloud, of this step unless another is named, and keep it for the report."""
+        step = self.progress.step if step is None else step
+        self.record("event", step=step, level=level, text=text)
+        self.observers.event_raised(self.run, step, level, text)
 
     def flush(self) -> int:
         """Write everything; the log's length in bytes.
@@ -112,4 +116,5 @@ class Log:
                         "warning",
                         f"loss term '{name}' was exactly 0 for its first {SILENT_STEPS} steps: "
                         "it trains nothing",
+                        step=step,
                     )

@@ -141,8 +141,12 @@ def _train(
     outcome: Outcome = "failed"
     observed.run_started(run)
     try:
-        if resume and (found := newest(folder.checkpoints, config_hash(config), warn=loop.warn)):
+        hashed = config_hash(config)
+        found = newest(folder.checkpoints, hashed, warn=loop.warn) if resume else None
+        if found:
             loop.restore(found)
+        elif fabric.is_global_zero:
+            folder.rewind(0)  # what was logged before the first checkpoint will be logged again
         loop.say_what_is_odd()
         with stop_requests() as stop:
             ended = loop.run(stop)
