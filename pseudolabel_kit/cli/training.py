@@ -61,7 +61,8 @@ def _config(toml: Path | None, flags: Mapping[str, Any], settings: list[str]) ->
 
 def _tell(run: Run) -> int:
     if run.interrupted is not None:
-        err.print(f"stopped; go on with: plk train --resume {run.folder}", markup=False)
+        hint = f"stopped; go on with: plk train --resume {run.folder}"
+        err.print(hint, markup=False, soft_wrap=True)
         return 128 + run.interrupted
     if evaluations := read_evaluations(run.folder):
         out.print(measures_table(evaluations))
