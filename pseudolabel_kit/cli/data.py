@@ -39,12 +39,12 @@ def describe(
     from pseudolabel_kit.cli.console import out
     from pseudolabel_kit.cli.display import decoding
     from pseudolabel_kit.config import assignment, resolve
-    from pseudolabel_kit.engine.setup import open_store
+    from pseudolabel_kit.data.source import open_store
 
     named = {"data": {"source": source}} if source else {}
     config = resolve(named, *map(assignment, settings or []))
     with ExitStack() as stack:
-        store, splits = open_store(config, decoding(stack))
+        store, splits = open_store(config.data, decoding(stack))
     for line in _facts(config.data.source, store):
         out.print(line, markup=False, soft_wrap=True)
     out.print()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.manifest import Manifest
+from pseudolabel_kit.data.pack import Progress
+from pseudolabel_kit.data.splits import Splits, assign
+from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.errors import ConfigError, nearest
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
 from pseudolabel_kit.plugin.build import build
@@ -29,6 +32,28 @@ def open_dataset(config: DataConfig) -> Dataset:
     if not config.lesion_classes:
         return dataset
     return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))
+
+
+def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[Store, Splits]:
+    """The decoded images and the sides that they stand on.
+
+    Args:
+        config: the source, and how it is read and split.
+        progress: told (rows done, rows in all) while decoding.
+
+    Raises:
+        DataError: the dataset is not what was expected; see `plk data describe`.
+    """
+    dataset = open_dataset(config)
+    splits = assign(dataset.rows(), config, config.seed)
+    store = Store.open(
+        dataset,
+        size=config.size,
+        cache=Path(config.cache) if config.cache else None,
+        region=config.region,
+        progress=progress,
+    )
+    return store, splits
 
 
 def _is_path(source: str) -> bool:

@@ -12,13 +12,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine.bootstrap import intervals
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
-from pseudolabel_kit.engine.setup import open_store
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Split
 
@@ -85,7 +85,7 @@ def evaluate(
     """
     predictor = load(run, which=which)
     config = predictor.config
-    store, splits = open_store(config, progress)
+    store, splits = open_store(config.data, progress)
     rows = store.subset(getattr(splits, split))
     if not len(rows):
         raise DataError(f"{config.data.source}: the split '{split}' holds no rows to measure")

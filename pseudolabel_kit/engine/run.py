@@ -12,6 +12,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from pseudolabel_kit.config import Config, read_toml, resolve
+from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine.checkpoint import Progress, newest
 from pseudolabel_kit.engine.evaluate import measure, write_evaluation
 from pseudolabel_kit.engine.folder import RunFolder
@@ -30,7 +31,6 @@ from pseudolabel_kit.engine.setup import (
     make_optimiser,
     make_streams,
     make_task,
-    open_store,
 )
 from pseudolabel_kit.engine.signals import stop_requests
 from pseudolabel_kit.engine.strips import write_strips
@@ -168,7 +168,7 @@ def assemble(
 ) -> Loop:
     """Everything of a run, ready for its first step."""
     method = Method.build(config.method)
-    store, splits = open_store(config, progress)
+    store, splits = open_store(config.data, progress)
     streams = make_streams(config, store, splits, audits=method.fuser.reads != "nothing")
     task = make_task(config, store)
     learner = make_learner(config, method, task, fabric)

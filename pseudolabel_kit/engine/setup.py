@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from pseudolabel_kit.config import Config
-from pseudolabel_kit.data.source import open_dataset
-from pseudolabel_kit.data.splits import Splits, assign, hold_out
+from pseudolabel_kit.data.splits import Splits, hold_out
 from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.method import Method
@@ -22,8 +19,6 @@ from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Batch, Prediction, Task
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,29 +53,11 @@ def make_fabric(config: Config, devices: int | None = None) -> Fabric:
     )
 
 
-def open_store(config: Config, progress: Progress | None = None) -> tuple[Store, Splits]:
-    """The decoded images and the sides that they stand on.
-
-    Raises:
-        DataError: the dataset is not what was expected; see `plk data describe`.
-    """
-    dataset = open_dataset(config.data)
-    splits = assign(dataset.rows(), config.data, config.data.seed)
-    store = Store.open(
-        dataset,
-        size=config.data.size,
-        cache=Path(config.data.cache) if config.data.cache else None,
-        region=config.data.region,
-        progress=progress,
-    )
-    return store, splits
-
-
 def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) -> Streams:
     """Divide the rows among their uses; nothing is held out where nothing will be audited."""
     seed = config.data.seed
     fraction = config.audit.holdout if audits else 0.0
-    early, held = hold_out(store.rows, splits.labelled, fraction, seed)
+    early, held = hold_out(store.rows, splits.labelled, fraction, seed, store.lesion_classes)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
     audited = sorted(splits.unlabelled[i] for i in order[: config.audit.rows])
