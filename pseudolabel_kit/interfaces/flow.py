@@ -1,0 +1,173 @@
+"""What flows through a run: frozen, keyword-only, with the shapes written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Family: TypeAlias = Literal["class-map", "attribution"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a run is about: known before the first batch, the same for every part.
+
+    Attributes:
+        channels: C, 1 for grey, 3 for colour.
+        size: (H, W) in pixels.
+        classes: the N class names; a label is an index into them.
+        lesion_classes: indices of the classes whose images can hold foreground.
+        mask_channels: K.
+        background_weight: w of eq. 11 and 12, in (0, 1]: the weight of background.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    classes: tuple[str, ...]
+    lesion_classes: tuple[int, ...]
+    mask_channels: int = 1
+    background_weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of one stream. Every row may lack its label, its mask, or both.
+
+    Attributes:
+        image: (B,C,H,W) float in [0, 1].
+        label: (B,) int64 in [0, N); meaningless where `has_label` is false.
+        mask: (B,K,H,W) float in {0, 1}; meaningless where `has_mask` is false.
+        has_label: (B,) bool.
+        has_mask: (B,) bool.
+        region: (B,1,H,W) float in {0, 1}, where a finding is possible (the lungs);
+            None where the dataset has no regions.
+    """
+
+    image: Tensor
+    label: Tensor
+    mask: Tensor
+    has_label: Tensor
+    has_mask: Tensor
+    region: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """One feature map that a linear head classifies: what class activation maps are made of.
+
+    Attributes:
+        features: (B,D,h,w).
+        weight: (N,D), the head's weight without its bias.
+    """
+
+    features: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A model's answer to a batch of images.
+
+    Attributes:
+        class_logits: (B,N).
+        mask_logits: (B,K,H,W).
+        scales: shallowest first; empty where the classifier has no linear head to map.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+    scales: tuple[Scale, ...] = ()
+
+    def rows(self, chosen: slice) -> Prediction:
+        """The prediction of some of the batch's rows."""
+        scales = tuple(replace(s, features=s.features[chosen]) for s in self.scales)
+        return Prediction(
+            class_logits=self.class_logits[chosen],
+            mask_logits=self.mask_logits[chosen],
+            scales=scales,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Where an explainer says the lesion is.
+
+    Attributes:
+        map: (B,1,H,W) or (B,K,H,W) in [0, 1], detached.
+        family: fusers weigh families; explainers of one family share its weight.
+    """
+
+    map: Tensor
+    family: Family
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabels:
+    """The targets that stand in for the missing truth of unlabelled rows, detached.
+
+    Attributes:
+        mask: (B,K,H,W) in [0, 1], soft or hard.
+        mask_weight: (B,1,H,W) >= 0; 0 = ignore the pixel.
+        label: (B,N) class probabilities, or None where only masks are labelled.
+        label_weight: (B,) >= 0, or None together with `label`.
+    """
+
+    mask: Tensor
+    mask_weight: Tensor
+    label: Tensor | None = None
+    label_weight: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Unlabelled rows on their way from the weak view to what the student is shown.
+
+    Whoever moves pixels in `batch` moves them in `pseudo` too.
+    """
+
+    batch: Batch
+    pseudo: PseudoLabels
+
+    def with_image(self, image: Tensor) -> View:
+        """The same view with other pixels, for changes that move nothing."""
+        return replace(self, batch=replace(self.batch, image=image))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossTerm:
+    """A mean that is kept as two sums, so that it is exact over any number of processes.
+
+    The loss is sum(total) / sum(count), both sums over every row of every process.
+
+    Attributes:
+        total: (B,) each row's summed loss; 0 where the row does not count.
+        count: (B,) how much each row counts: 1 per row, or its number of pixels; detached.
+    """
+
+    total: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """When a loss term joins: 0 before `start`, then linear over `length` up to `weight`.
+
+    Moments are written "20%" (of the run), "20epochs" or "500steps".
+    """
+
+    weight: float = 1.0
+    start: str = "0%"
+    length: str = "0%"
+
+
+class Model(Protocol):
+    """What a backbone builds and what explainers receive: a `torch.nn.Module`."""
+
+    def __call__(self, images: Tensor) -> Prediction:
+        """Classify and segment images (B,C,H,W) in [0, 1]."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Class logits (B,N) alone, without the decoder: what attributions differentiate."""

@@ -1,0 +1,135 @@
+"""What authors of methods write: the parts that are chosen by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pseudolabel_kit.interfaces.flow import (
+    Batch,
+    Evidence,
+    Family,
+    LossTerm,
+    Model,
+    Prediction,
+    PseudoLabels,
+    Ramp,
+    Task,
+    View,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(ABC):
+    """What every part of a method has: options as fields, and a task once the run begins.
+
+    A part that learns or remembers keeps it in the module that `make_state` returns. It is
+    trained where it has parameters, saved, restored and synchronised with the model, and
+    found again as `self.state`. Options out of range are refused in `__post_init__` with a
+    `ValueError` that says what was expected.
+    """
+
+    def make_state(self, task: Task) -> nn.Module | None:
+        """The parameters and buffers that this part keeps, or None."""
+        return None
+
+    def begin(self, task: Task) -> None:
+        """Bind the part to a run. The engine calls this once, before anything else."""
+        object.__setattr__(self, "_task", task)
+        object.__setattr__(self, "_state", self.make_state(task))
+
+    @property
+    def task(self) -> Task:
+        """The task of the run that this part belongs to."""
+        task: Task = self.__dict__["_task"]
+        return task
+
+    @property
+    def state(self) -> nn.Module | None:
+        """What `make_state` returned when the run began."""
+        state: nn.Module | None = self.__dict__["_state"]
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Part):
+    """Builds the network that classifies and segments."""
+
+    @abstractmethod
+    def build(self, task: Task) -> nn.Module:
+        """A module that keeps the `Model` protocol, initialised from torch's generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explainer(Part):
+    """Says where in an image the model sees its class."""
+
+    family: ClassVar[Family] = "attribution"
+
+    @abstractmethod
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        """Evidence (B,1,H,W) or (B,K,H,W) in [0, 1], detached.
+
+        Args:
+            model: isolated: in eval mode, its parameters without gradients.
+            images: (B,C,H,W) in [0, 1].
+            prediction: the model's answer to these images, detached.
+        """
+
+    def loss(self, prediction: Prediction, batch: Batch) -> LossTerm | None:
+        """A supervised term that refines the explainer's own map, or None."""
+        return None
+
+    def loss_ramp(self) -> Ramp:
+        """When that term joins, and with what weight."""
+        return Ramp()
+
+    def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
+        """Named figures on how far the maps can be trusted, for the audit."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuser(Part):
+    """Turns a prediction and the evidence into pseudo labels.
+
+    `reads` spares what a fuser does not need: "evidence" (and the prediction),
+    "prediction" (explainers are not run), or "nothing" (unlabelled rows are not read).
+    """
+
+    reads: ClassVar[Literal["evidence", "prediction", "nothing"]] = "evidence"
+
+    @abstractmethod
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        """Pseudo labels for the rows of `prediction`; no row may depend on another.
+
+        Args:
+            prediction: the teacher's answer to the weak view, detached; its mask logits
+                are corrected for the background weight that the decoder was trained with.
+            evidence: by the explainer's whole reference ("ig:steps=8").
+        """
+
+    def loss(self, student: Prediction, pseudo: PseudoLabels) -> Mapping[str, LossTerm]:
+        """The consistency terms by name: weighted BCE on masks (eq. 12), CE on labels."""
+        from pseudolabel_kit.losses import consistency
+
+        return consistency(student, pseudo, background_weight=self.task.background_weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(Part):
+    """Makes the strong view, or several, that the student must answer like the weak one."""
+
+    @abstractmethod
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        """One or more views of the same rows.
+
+        Args:
+            view: weakly augmented rows with their pseudo labels.
+            labelled: the step's labelled rows, for methods that paste from them.
+        """
