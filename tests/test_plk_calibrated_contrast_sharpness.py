@@ -78,6 +78,15 @@ def test_sharpness_changes_edges_and_no_flat_ground() -> None:
     assert steps.min() < 0.5 < steps.max()
 
 
+def test_sharpness_weighs_the_middle_pixel_five_times() -> None:
+    """Of a point, smoothing takes 8/13 away and gives 1/13 to each neighbour."""
+    image = torch.full((1, 1, 9, 9), 0.5)
+    image[..., 4, 4] = 0.6
+    change = strong(ContrastSharpness(contrast=0), Batch(**{**vars(make_batch(1)), "image": image}))
+    change -= image
+    assert (change[0, 0, 4, 4] / change[0, 0, 3, 5]).item() == pytest.approx(-8, rel=1e-3)
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_flat_images_stay_as_they_are(value: float) -> None:
     batch = Batch(**{**vars(make_batch()), "image": torch.full((3, 1, 32, 37), value)})
