@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> Path:
     return path
 
 
-def read_pixels(path: Path) -> NDArray[np.generic]:
+def read_pixels(path: Path) -> NDArray[Any]:
     """An image file's pixels as they are stored."""
     with Image.open(path) as image:
         return np.asarray(image)

@@ -61,7 +61,7 @@ def test_a_run_is_loaded_without_its_dataset(copy: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise AssertionError("the dataset was asked for")
 
-    monkeypatch.setattr("pseudolabel_kit.engine.setup.open_dataset", refuse)
+    monkeypatch.setattr("pseudolabel_kit.data.source.open_dataset", refuse)
     assert load(copy).task.classes == ("np", "cap", "covid19")
 
 

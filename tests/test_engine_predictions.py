@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from predict_support import noise, read_pixels, train_tiny, write_image
+from torch import Tensor
 
 from pseudolabel_kit import load
 from pseudolabel_kit.engine.predict import Predictor
@@ -75,7 +77,7 @@ def test_a_mask_is_a_probability_of_at_least_one_half(
     for scan, name in zip(scans[:2], ("a/x", "b/x"), strict=True):
         mask = read_pixels(tmp_path / "masks" / f"{name}.png")
         probability = read_pixels(tmp_path / "probabilities" / f"{name}.png")
-        assert (mask.dtype, probability.dtype) == (np.uint8, np.uint16)
+        assert (mask.dtype.name, probability.dtype.name) == ("uint8", "uint16")
         np.testing.assert_array_equal(mask, np.where(probability >= 2**15, 255, 0))
         assert shares[scan] == pytest.approx((mask > 0).mean())
 
@@ -83,8 +85,6 @@ def test_a_mask_is_a_probability_of_at_least_one_half(
 def test_an_image_of_the_runs_size_gets_the_models_own_answer(
     predictor: Predictor, scans: list[Path], tmp_path: Path
 ) -> None:
-    import torch
-
     (answer,) = predict_files(predictor, scans[:1], tmp_path)
     expected = predictor(torch.from_numpy(noise(32, 32)[None, None] / np.float32(255)))
     stored = read_pixels(tmp_path / "probabilities" / "x.png").astype(np.float64) / 65535
@@ -202,9 +202,9 @@ def test_a_run_that_saw_only_regions_says_so(
 def test_every_mask_channel_has_its_own_folder(
     predictor: Predictor, scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explained: Callable[..., tuple[Prediction, dict[str, Evidence]]] = Predictor.explain
+    explained = Predictor.explain
 
-    def doubled(self: Predictor, images: object) -> tuple[Prediction, dict[str, Evidence]]:
+    def doubled(self: Predictor, images: Tensor) -> tuple[Prediction, Mapping[str, Evidence]]:
         prediction, evidence = explained(self, images)
         logits = prediction.mask_logits.repeat(1, 2, 1, 1)
         logits[:, 1] = 10
@@ -218,7 +218,7 @@ def test_every_mask_channel_has_its_own_folder(
     assert answer.lesion_share == 1
 
 
-VALUE = st.text(st.characters(exclude_characters=":,", exclude_categories=("Cs",)), max_size=5)
+VALUE = st.text(st.characters(exclude_characters=":,", exclude_categories=["Cs"]), max_size=5)
 REFERENCES = st.builds(
     lambda name, options: ":".join([name, *(f"{key}={value}" for key, value in options.items())]),
     st.sampled_from(["ig", "calibrated/ig", "caam"]),
