@@ -12,8 +12,8 @@ import typer
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EPILOG = """
-Examples: \b
-
+\b
+Examples:
   plk evaluate runs/first                  val, with the best weights
   plk evaluate runs/first --split test     read test once, for the final table
 """

@@ -34,6 +34,7 @@ Examples:
   plk train --data DIR --out runs/first           your images, by DIR/manifest.csv
   plk train --fuser fixmatch:threshold=0.95 --explainer none
   plk evaluate runs/first --split test
+  plk predict runs/first scans/ --out predictions
   plk plugins show sharpen
 """
 

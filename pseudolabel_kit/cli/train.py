@@ -12,8 +12,8 @@ from pseudolabel_kit.errors import ConfigError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EPILOG = """
-Examples: \b
-
+\b
+Examples:
   plk train                                                   the embedded phantom
   plk train --fuser fixmatch:threshold=0.95 --explainer none
   plk train --data scans/ --explainer ig:steps=8,caam --out runs/first

@@ -71,7 +71,7 @@ def fit(
     if region == "black":
         image = image * _required_region(row, sample)
     top = 65535 if layout.deep else 255
-    resized = np.clip(_resize(image, shape), 0, 1)
+    resized = np.clip(resize(image, shape), 0, 1)
     stored: Pixels = np.rint(resized * top).astype(np.uint16 if layout.deep else np.uint8)
     return layout, Packed(stored, _nearest(sample.mask, shape), _nearest(sample.region, shape))
 
@@ -145,7 +145,8 @@ def _is_8bit(image: NDArray[np.float32]) -> bool:
     return bool((np.abs(levels - np.rint(levels)) < 1e-3).all())
 
 
-def _resize(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def resize(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Planes (C,h,w) stretched to (C,*size), with antialiased bilinear weights."""
     if image.shape[-2:] == size:
         return image
     height, width = size

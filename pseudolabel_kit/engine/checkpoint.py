@@ -95,7 +95,11 @@ def load(path: Path, config_hash: str) -> Checkpoint:
             f"{path}: this checkpoint belongs to another configuration than run.toml beside it; "
             "restore that run.toml, or start anew with --overwrite"
         )
-    return Checkpoint(tensors=tensors, progress=Progress(**json.loads(header["progress"])))
+    try:
+        progress = Progress(**json.loads(header["progress"]))
+    except (KeyError, ValueError, TypeError):
+        raise RunError(f"{path}: written by another version of pseudolabel-kit") from None
+    return Checkpoint(tensors=tensors, progress=progress)
 
 
 def newest(folder: Path, config_hash: str, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.data.readers import read_image
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Task
@@ -84,18 +84,6 @@ def open_image(path: Path, task: Task) -> ImageFile:
         grey=pixels.mean(axis=0),
         fitted=np.clip(resize(_channels(path, pixels, task.channels), task.size), 0, 1),
     )
-
-
-def resize(planes: Pixels, size: tuple[int, int]) -> Pixels:
-    """Planes (C,h,w) stretched to (C,*size), with antialiased bilinear weights."""
-    if planes.shape[-2:] == size:
-        return planes
-    height, width = size
-    stretched = [
-        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
-        for plane in planes
-    ]
-    return np.stack([np.asarray(plane, dtype=np.float32) for plane in stretched])
 
 
 def _channels(path: Path, pixels: Pixels, expected: int) -> Pixels:

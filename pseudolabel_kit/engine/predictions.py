@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pseudolabel_kit.engine.images import ImageFile, Pixels, open_image, output_names, resize
+from pseudolabel_kit.data.fit import resize
+from pseudolabel_kit.engine.images import ImageFile, Pixels, open_image, output_names
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError

@@ -21,13 +21,19 @@ def overlay(
     The stronger the map, the less of the image shows through, and the brighter its colour:
     from dark violet to pale yellow. `outlined` draws a cyan line where the map passes 0.5.
     """
-    value = np.clip(np.nan_to_num(map_), 0, 1)
-    alpha = STRONGEST * np.sqrt(value)[..., None]
-    picture = (1 - alpha) * np.clip(grey, 0, 1)[..., None] + alpha * COLOURS(value)[..., :3]
+    picture = blended(np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=-1), map_)
     if outlined:
-        picture[inner_border(value >= 0.5)] = OUTLINE
+        picture[inner_border(map_ >= 0.5)] = OUTLINE
     rounded: NDArray[np.uint8] = np.rint(picture * 255).astype(np.uint8)
     return rounded
+
+
+def blended(image: NDArray[np.floating], map_: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A map (H,W) over an RGB image (H,W,3), both in [0, 1]."""
+    value = np.clip(np.nan_to_num(map_), 0, 1)
+    alpha = STRONGEST * np.sqrt(value)[..., None]
+    picture: NDArray[np.float64] = (1 - alpha) * image + alpha * COLOURS(value)[..., :3]
+    return picture
 
 
 def inner_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pseudolabel_kit.report.overlays import COLOURS, blended, inner_border
 from pseudolabel_kit.report.records import Records
 
 SIDE = 224
-MAP = mpl.colormaps["inferno"]
 TRUTH, MARKED = (0.0, 0.9, 1.0), (1.0, 1.0, 1.0)
 TITLES = {"cam": "CAM", "caam": "CAAM", "decoder": "decoder", "pseudo": "pseudo label"}
 
@@ -66,7 +66,7 @@ def strips(records: Records) -> list[Strip]:
 
 def scale() -> str:
     """The colours from 0 to 1, as a CSS gradient's stops."""
-    return ", ".join(mpl.colors.to_hex(MAP(v)) for v in np.linspace(0, 1, 9))
+    return ", ".join(mpl.colors.to_hex(COLOURS(v)) for v in np.linspace(0, 1, 9))
 
 
 def _at(captions: Mapping[str, Any], key: str, i: int) -> Any:
@@ -84,7 +84,7 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
     yield Panel(title="truth", source=filled)
     for name in _maps(arrays):
         map_ = _fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
-        picture = _overlaid(image, map_)
+        picture = blended(image, map_)
         if name in ("decoder", "pseudo"):
             _trace(picture, map_ >= 0.5, MARKED)
         if lesion is not None:
@@ -119,13 +119,6 @@ def _fitted(
     return fitted
 
 
-def _overlaid(image: NDArray[np.float64], map_: NDArray[np.float64]) -> NDArray[np.float64]:
-    value = np.clip(np.nan_to_num(map_), 0, 1)
-    alpha = (0.25 + 0.6 * value)[..., None]
-    colours: NDArray[np.float64] = MAP(value)[..., :3]
-    return (1 - alpha) * image + alpha * colours
-
-
 def _filled(image: NDArray[np.float64], lesion: NDArray[np.bool_]) -> NDArray[np.float64]:
     picture = image.copy()
     picture[lesion] = 0.65 * picture[lesion] + 0.35 * np.array(TRUTH)
@@ -136,10 +129,7 @@ def _filled(image: NDArray[np.float64], lesion: NDArray[np.bool_]) -> NDArray[np
 def _trace(
     picture: NDArray[np.float64], mask: NDArray[np.bool_], colour: tuple[float, float, float]
 ) -> None:
-    """Draw the mask's inner border, one pixel wide."""
-    wide = np.pad(mask, 1)
-    inside = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    picture[mask & ~inside] = colour
+    picture[inner_border(mask)] = colour
 
 
 def _encoded(picture: NDArray[np.float64]) -> str:
