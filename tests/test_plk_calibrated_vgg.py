@@ -79,6 +79,11 @@ def test_classify_agrees_with_forward_and_does_not_decode() -> None:
     assert torch.equal(net.classify(images), expected)
 
 
+def test_an_untrained_decoder_says_that_lesions_are_rare() -> None:
+    bias = make_net().mask_head.get_parameter("bias")
+    assert torch.sigmoid(bias).item() == pytest.approx(0.05)
+
+
 def test_every_parameter_is_trained() -> None:
     net = make_net()
     prediction = net(make_batch().image)

@@ -54,8 +54,9 @@ class Caam(Explainer):
     """CAAM (eq. 3): the plain sum of the feature maps, and the CAM loss that refines it.
 
     Deep maps mark the wrong places as often as the right ones: the shallowest is the default.
-    The CAM loss brought no Dice, but it ties the sum's sign, which nothing else decides, to
-    that of the true class's CAM: it stays on, lightly (the paper's weight is 5).
+    The CAM loss brought no Dice. It draws the two maps together: on breast ultrasound CAM
+    ranked pixels better with it (AUROC 0.51 to 0.68), CAAM itself slightly worse (0.77 to
+    0.72). So it stays on lightly; the paper's weight is 5.
 
     Attributes:
         levels: which of the model's scales, 1 = the shallowest; their maps are averaged.
