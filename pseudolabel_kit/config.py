@@ -53,7 +53,7 @@ class DataConfig(Section):
 class MethodConfig(Section):
     """The parts, by reference: name:option=value:option=value."""
 
-    backbone: str = Field("vgg-multiscale", description="builds the network")
+    backbone: str = Field("vgg-multiscale:width=0.25", description="builds the network")
     explainer: str = Field("ig,caam", description="a list, or none")
     fuser: str = Field("sharpen", description="makes the pseudo labels")
     perturbation: str = Field("contrast-sharpness", description="a list, applied in turn, or none")
@@ -67,7 +67,7 @@ class LossConfig(Section):
     segmentation: NotNegative = Field(5.0, description="gamma")
     consistency: NotNegative = Field(1.0, description="eta")
     consistency_start: StartMoment = Field(
-        "20%", description="when L_u joins: 20%, 5epochs, 100steps, or val.dice>=0.5"
+        "30%", description="when L_u joins: 20%, 5epochs, 100steps, or val.dice>=0.5"
     )
     consistency_ramp: Moment = Field("20%", description="how long it grows to eta")
     background_weight: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -79,7 +79,7 @@ class LossConfig(Section):
 class OptimiserConfig(Section):
     """Adam and its learning rate over the run."""
 
-    lr: Positive = Field(1e-3, description="initial learning rate")
+    lr: Positive = Field(3e-3, description="initial learning rate")
     betas: tuple[Fraction, Fraction] = Field((0.5, 0.9), description="Adam's betas")
     weight_decay: NotNegative = Field(0.0, description="decoupled (AdamW)")
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the rate")
@@ -93,7 +93,7 @@ class TrainConfig(Section):
     """How long, how many at a time, on what."""
 
     steps: int | None = Field(None, ge=1, description="length in steps; overrides epochs")
-    epochs: int = Field(20, ge=1, description="an epoch passes once over the longer stream")
+    epochs: int = Field(12, ge=1, description="an epoch passes once over the longer stream")
     batch_size: int = Field(8, ge=1, description="labelled rows a step, over all processes")
     unlabelled_ratio: Positive = Field(1.0, description="unlabelled rows for each labelled one")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -19,9 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.run import assemble, configure
 from pseudolabel_kit.engine.setup import config_hash
 
@@ -71,7 +73,7 @@ def assembled(folder: Path, *layers: Mapping[str, Any]) -> Loop:
     run = RunFolder(folder)
     run.create(config, overwrite=True)
     fabric = Fabric(accelerator="cpu", devices=1)
-    return assemble(config, fabric, run)
+    return assemble(config, Method.build(config.method), open_store(config.data), fabric, run)
 
 
 def toml_of(config: Config, path: Path) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TextIO
 
 from rich.console import Console
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Of several processes that train together, the first one speaks.
+_QUIET = os.environ.get("LOCAL_RANK", "0") != "0"
+out = Console(highlight=False, quiet=_QUIET)
+err = Console(stderr=True, highlight=False, quiet=_QUIET)
 
 
 def show_warnings() -> None:

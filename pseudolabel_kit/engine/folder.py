@@ -37,11 +37,11 @@ class RunFolder:
         self.report = path / "report.html"
         self._lock = FileLock(path / ".lock")
 
-    def create(self, config: Config, *, overwrite: bool) -> None:
-        """Make the folder and write its configuration.
+    def refuse(self, *, overwrite: bool) -> None:
+        """Say why no new run can begin here, before any work for it is done.
 
         Raises:
-            RunError: it already holds a run, holds other files, or cannot be written.
+            RunError: it already holds a run, holds other files, or is a file.
         """
         if self.config_file.exists() and not overwrite:
             raise RunError(
@@ -52,6 +52,14 @@ class RunFolder:
             raise RunError(f"{self.path}: is a file; expected a folder for --out")
         if not self.config_file.exists() and self.path.exists() and any(self._foreign()):
             raise RunError(f"{self.path}: holds other files and no run; choose another --out")
+
+    def create(self, config: Config, *, overwrite: bool) -> None:
+        """Make the folder and write its configuration.
+
+        Raises:
+            RunError: it is refused, another process is training into it, or it cannot be written.
+        """
+        self.refuse(overwrite=overwrite)
         self.lock()
         self._clear()
         write_text(self.config_file, config.to_toml())

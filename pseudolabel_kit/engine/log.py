@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ class Log:
 
     Attributes:
         run: what observers are shown.
+        mean_over_processes: of what each process found for its rows.
         writes: false in all processes but the first.
         every: steps between two transfers; observers hear of a step at most so much later.
     """
@@ -34,6 +36,7 @@ class Log:
     folder: RunFolder
     observers: Observers
     progress: Progress
+    mean_over_processes: Callable[[Tensor], Tensor] = lambda values: values
     writes: bool = True
     every: int = 10
     _steps: list[tuple[dict[str, Any], Tensor]] = field(default_factory=list)
@@ -66,8 +69,12 @@ class Log:
             RunError: a term is not finite.
         """
         steps, self._steps = self._steps, []
+        flat = (
+            self.mean_over_processes(torch.cat([t for _, t in steps])) if steps else torch.empty(0)
+        )
+        found = iter(flat.tolist())
         for record, tensor in steps:
-            values = tensor.tolist()
+            values = list(islice(found, len(tensor)))
             names = record.pop("names")
             losses = dict(zip(names, values, strict=False))
             labels = values[len(names) :] or [None, None]

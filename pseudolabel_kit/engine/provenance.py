@@ -16,14 +16,13 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine.step import Learner
-from pseudolabel_kit.interfaces import Task
 
 SIDES = ("labelled", "unlabelled", "val", "test")
 PACKAGES = ("pseudolabel-kit", "torch", "captum", "lightning-fabric", "torchmetrics", "numpy")
 
 
 def provenance(
-    config: Config, task: Task, store: Store, splits: Splits, fabric: Fabric, learner: Learner
+    config: Config, store: Store, splits: Splits, fabric: Fabric, learner: Learner
 ) -> dict[str, Any]:
     """Versions, machine, data and sizes, ready for JSON."""
     return {
@@ -42,7 +41,7 @@ def provenance(
             for side in SIDES
         },
         "parameters": sum(p.numel() for p in learner.parameters()),
-        "task": asdict(task),
+        "task": asdict(learner.method.backbone.task),
     }
 
 

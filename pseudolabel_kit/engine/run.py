@@ -13,6 +13,8 @@ from lightning_fabric import Fabric
 
 from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.data.source import open_store
+from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine.checkpoint import Progress, newest
 from pseudolabel_kit.engine.evaluate import measure, write_evaluation
 from pseudolabel_kit.engine.folder import RunFolder
@@ -96,13 +98,16 @@ def train(
     """
     prefer_determinism()
     chosen = _configuration(config, out, resume=resume)
+    if out is not None and not resume:
+        RunFolder(Path(out)).refuse(overwrite=overwrite)
+    method, data = Method.build(chosen.method), open_store(chosen.data, progress)
     fabric = make_fabric(chosen)
     fabric.launch()
     folder = RunFolder(Path(fabric.broadcast(str(out or default_folder(chosen)))))
-    if fabric.is_global_zero:
-        folder.reopen() if resume else folder.create(chosen, overwrite=overwrite)
+    loop = assemble(chosen, method, data, fabric, folder, observers)
     try:
-        return _train(chosen, fabric, folder, observers, resume=resume, progress=progress)
+        _claim(loop, data, resume=resume, overwrite=overwrite)
+        return _train(loop, resume=resume)
     finally:
         folder.unlock()
 
@@ -127,21 +132,27 @@ def _configuration(
     return configure(config or {})
 
 
-def _train(
-    config: Config,
-    fabric: Fabric,
-    folder: RunFolder,
-    observers: tuple[object, ...],
-    *,
-    resume: bool,
-    progress: Callable[[int, int], None] | None,
-) -> Run:
-    loop = assemble(config, fabric, folder, observers, progress)
+def _claim(loop: Loop, data: tuple[Store, Splits], *, resume: bool, overwrite: bool) -> None:
+    """The first process makes the folder its own; where it cannot, every process ends."""
+    folder, problem = loop.folder, None
+    if loop.fabric.is_global_zero:
+        try:
+            folder.reopen() if resume else folder.create(loop.config, overwrite=overwrite)
+            origin = provenance(loop.config, *data, loop.fabric, loop.learner)
+            folder.write_json("provenance.json", origin)
+        except RunError as error:
+            problem = error
+    if problem := loop.fabric.broadcast(problem):
+        raise problem
+
+
+def _train(loop: Loop, *, resume: bool) -> Run:
+    fabric, folder = loop.fabric, loop.folder
     run, observed = loop.log.run, loop.log.observers
     outcome: Outcome = "failed"
     observed.run_started(run)
     try:
-        hashed = config_hash(config)
+        hashed = config_hash(loop.config)
         found = newest(folder.checkpoints, hashed, warn=loop.warn) if resume else None
         if found:
             loop.restore(found)
@@ -156,19 +167,20 @@ def _train(
         fabric.barrier()
     finally:
         observed.run_ended(run, outcome)
-    return Run(folder.path, config, run.steps, None if ended else stop.number or int(SIGTERM))
+    stopped = None if ended else stop.number or int(SIGTERM)
+    return Run(folder.path, loop.config, run.steps, stopped)
 
 
 def assemble(
     config: Config,
+    method: Method,
+    data: tuple[Store, Splits],
     fabric: Fabric,
     folder: RunFolder,
     observers: tuple[object, ...] = (),
-    progress: Callable[[int, int], None] | None = None,
 ) -> Loop:
-    """Everything of a run, ready for its first step."""
-    method = Method.build(config.method)
-    store, splits = open_store(config.data, progress)
+    """Everything of a run, ready for its first step; nothing has been written yet."""
+    store, splits = data
     streams = make_streams(config, store, splits, audits=method.fuser.reads != "nothing")
     task = make_task(config, store)
     learner = make_learner(config, method, task, fabric)
@@ -183,12 +195,9 @@ def assemble(
         folder=folder,
         observers=catalogue().observers(*(observers if fabric.is_global_zero else ())),
         progress=standing,
+        mean_over_processes=learner.mean_over_processes,
         writes=fabric.is_global_zero,
     )
-    if fabric.is_global_zero:
-        folder.write_json(
-            "provenance.json", provenance(config, task, store, splits, fabric, learner)
-        )
     return Loop(
         config=config,
         fabric=fabric,

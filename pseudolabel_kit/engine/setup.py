@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from pseudolabel_kit.config import Config
@@ -43,14 +46,25 @@ class Streams:
 
 
 def make_fabric(config: Config, devices: int | None = None) -> Fabric:
-    """Device, precision and strategy; `devices` overrides how many."""
+    """Device, precision and strategy; `devices` overrides how many.
+
+    Parameters may wait for their loss term to begin, and that in all processes alike.
+
+    Raises:
+        ConfigError: this machine does not have what is asked for.
+    """
     train = config.train
-    return Fabric(
-        accelerator=train.accelerator,
-        devices=devices or train.devices,
-        strategy="auto" if devices == 1 else train.strategy,
-        precision=train.precision,
-    )
+    alone = devices == 1 or (train.devices == 1 and train.strategy == "auto")
+    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+    try:
+        return Fabric(
+            accelerator=train.accelerator,
+            devices=devices or train.devices,
+            strategy="auto" if alone else DDPStrategy(find_unused_parameters=True),
+            precision=train.precision,
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"train.accelerator = {train.accelerator}: {error}") from error
 
 
 def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) -> Streams:
@@ -78,6 +92,7 @@ def make_task(config: Config, store: Store) -> Task:
         size=store.size,
         classes=store.classes,
         lesion_classes=store.lesion_classes,
+        mask_channels=store.mask_channels,
         background_weight=config.loss.background_weight,
     )
 
