@@ -87,14 +87,14 @@ def _healthy(rng: np.random.Generator, lungs: tuple[tuple[float, float], ...]) -
 def _pneumonia(
     rng: np.random.Generator, lungs: tuple[tuple[float, float], ...]
 ) -> tuple[Opacity, ...]:
-    """One consolidated lobe: one side, central, dense."""
+    """One consolidated lobe: one side, central, dense, tall enough for most slices."""
     side = int(rng.integers(2))
     level, angle, depth = rng.uniform(0.2, 0.8), rng.uniform(-2.2, 2.2), rng.uniform(0.1, 0.55)
     height = rng.uniform(0.28, 0.48)
     opacities = []
-    for _ in range(rng.integers(2, 5)):
+    for _ in range(rng.integers(3, 7)):
         x, y = _place(SIDES[side], lungs[side], angle + rng.normal(0, 0.3), depth)
-        near = level + rng.normal(0, 0.08)
+        near = level + rng.normal(0, 0.22)
         opacities.append(Opacity(x, y, near, rng.uniform(0.09, 0.17), height))
     return tuple(opacities)
 

@@ -13,7 +13,7 @@ from pseudolabel_kit.data.anatomy import Disease, Patient, draw_patient
 from pseudolabel_kit.data.painter import paint
 from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
 
-VERSION = 1  # changes whenever a pixel does
+VERSION = 2  # changes whenever a pixel does
 CLASSES: tuple[Disease, ...] = get_args(Disease)
 
 # Three patients, one a class, take each place in turn: 1 labelled, 10 unlabelled, 2 val, 4 test.
