@@ -31,7 +31,7 @@ def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
         return
     batch = rows.batch(chosen, device=predictor.fabric.device)
     found = predictor.label(batch.image)
-    evidence = dict(found.evidence) | shown_evidence(predictor, batch.image)
+    evidence = in_order(predictor, {**found.evidence, **more_evidence(predictor, batch.image)})
     arrays: dict[str, NDArray[Any]] = {
         "names": np.array([rows.names[i] for i in chosen]),
         "image": _numpy(batch.image),
@@ -70,7 +70,13 @@ def spread(items: list[int], count: int) -> list[int]:
     return [items[i * len(items) // count] for i in range(max(0, count))]
 
 
-def shown_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
+def in_order(predictor: Predictor, evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """The maps as `evaluate.strips` names them, then what else there is."""
+    named = [str(reference) for reference in parse_list(predictor.config.evaluate.strips)]
+    return {name: evidence[name] for name in dict.fromkeys([*named, *evidence]) if name in evidence}
+
+
+def more_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
     """The maps that `evaluate.strips` asks for beside the method's own."""
     own = predictor.method.explainers
     wanted = [str(r) for r in parse_list(predictor.config.evaluate.strips) if str(r) not in own]
