@@ -235,5 +235,14 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     if first["type"] == "extra_forbidden":
-        return f"there is no key '{key}'{nearest(key, keys())}"
+        return f"there is no key '{key}'{_nearest_key(key)}"
     return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _nearest_key(key: str) -> str:
+    """A key of the same name in another table comes before one that is spelt alike."""
+    name = key.rpartition(".")[2]
+    elsewhere = [known for known in keys() if known.rpartition(".")[2] == name]
+    if elsewhere:
+        return f" (did you mean '{elsewhere[0]}'?)"
+    return nearest(key, [*Config.model_fields, *keys()])
