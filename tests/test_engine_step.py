@@ -1,0 +1,319 @@
+"""What one step computes, from the parts themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from plk_support import make_batch, make_net, make_task
+from tiny_parts import Learning, TwoViews
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from plk_calibrated.caam import Caam
+from plk_calibrated.contrast_sharpness import ContrastSharpness
+from plk_calibrated.sharpen import Sharpen
+from plk_calibrated.vgg import VggMultiscale
+from plk_thresholds.fixmatch import FixMatch
+from pseudolabel_kit.config import AugmentConfig
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
+from pseudolabel_kit.interfaces import (
+    Batch,
+    Explainer,
+    Fuser,
+    Model,
+    Perturbation,
+    Prediction,
+    View,
+)
+from pseudolabel_kit.losses import classification, consistency, segmentation, unbiased
+
+STILL = AugmentConfig(flip=0, shift=0, scale=0)
+W = make_task().background_weight
+
+
+def make_learner(
+    *,
+    explainers: Mapping[str, Explainer] | None = None,
+    fuser: Fuser | None = None,
+    perturbations: tuple[Perturbation, ...] = (),
+    augment: AugmentConfig = STILL,
+    debias: bool = True,
+) -> Learner:
+    method = Method(
+        backbone=VggMultiscale(width=0.1),
+        explainers=explainers or {},
+        fuser=fuser or FixMatch(threshold=0.5),
+        perturbations=perturbations,
+    )
+    states = method.begin(make_task())
+    return Learner(
+        make_net(),
+        method,
+        states,
+        augment=augment,
+        debias=debias,
+        mean_over_processes=lambda counts: counts,
+    )
+
+
+def weights(**others: float) -> dict[str, float]:
+    return {"classification": 1.0, "segmentation": 5.0, CONSISTENCY: 2.0, **others}
+
+
+def taken(learner: Learner, **others: float) -> tuple[Step, Tensor]:
+    """A step on the same rows every time, and its loss."""
+    step = Step(make_batch(4, seed=1), without_truth(make_batch(3, seed=2)), weights(**others))
+    loss: Tensor = learner(step)
+    return step, loss
+
+
+def without_truth(batch: Batch) -> Batch:
+    nothing = torch.zeros(len(batch.image), dtype=torch.bool)
+    return replace(batch, has_label=nothing, has_mask=nothing)
+
+
+def mean(total: Tensor, count: Tensor) -> Tensor:
+    return total.sum() / count.sum()
+
+
+def test_the_loss_is_the_weighted_sum_of_the_terms_by_name() -> None:
+    learner = make_learner(explainers={"caam:start=0%": Caam()}, fuser=FixMatch(targets="both"))
+    step, loss = taken(learner, **{"caam:start=0%": 3.0})
+    assert list(step.terms) == [
+        "classification",
+        "segmentation",
+        "caam:start=0%",
+        "consistency.mask",
+        "consistency.label",
+    ]
+    factors = torch.tensor([1.0, 5.0, 3.0, 2.0, 2.0])
+    assert_close(loss.detach(), (factors * torch.stack(list(step.terms.values()))).sum())
+    assert not any(term.requires_grad for term in step.terms.values())
+
+
+def test_each_term_is_that_of_separate_forward_passes() -> None:
+    """The rows share no statistics, so that one pass over all of them changes nothing."""
+    learner = make_learner()
+    step, _ = taken(learner)
+    student, labelled = learner.model(step.labelled.image), step.labelled
+    unlabelled = step.unlabelled
+    assert unlabelled is not None
+    answer = learner.model(unlabelled.image)
+    debiased = replace(answer, mask_logits=unbiased(answer.mask_logits, W))
+    pseudo = learner.method.fuser.fuse(debiased, {})
+    expected = {
+        "classification": classification(student.class_logits, labelled.label, labelled.has_label),
+        "segmentation": segmentation(student.mask_logits, labelled.mask, labelled.has_mask, W),
+        "consistency.mask": consistency(answer, pseudo, background_weight=W)["mask"],
+    }
+    assert step.terms.keys() == expected.keys()
+    for name, term in expected.items():
+        assert_close(step.terms[name], mean(term.total, term.count).detach(), msg=name)
+
+
+@pytest.mark.parametrize("task", ["label", "mask"])
+def test_a_row_teaches_only_what_is_known_of_it(task: str) -> None:
+    learner = make_learner()
+    known = torch.tensor([True, False, True, False])
+    batch = replace(without_truth(make_batch(4)), **{f"has_{task}": known})
+    batch.image.requires_grad_(True)
+    learner(Step(batch, None, weights())).backward()
+    assert batch.image.grad is not None
+    reached = batch.image.grad.flatten(1).abs().amax(dim=1) > 0
+    assert reached.tolist() == known.tolist()
+
+
+def test_without_any_truth_the_loss_is_zero_and_finite() -> None:
+    learner = make_learner()
+    loss = learner(Step(without_truth(make_batch(2)), None, weights()))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert all(p.grad is None or bool((p.grad == 0).all()) for p in learner.parameters())
+
+
+def test_weak_labels_of_unlabelled_rows_are_learnt_without_their_masks() -> None:
+    learner = make_learner()
+    weak = replace(without_truth(make_batch(3, seed=2)), has_label=torch.ones(3, dtype=torch.bool))
+    nothing = Step(without_truth(make_batch(4)), weak, weights() | {CONSISTENCY: 0.0})
+    learner(nothing)
+    answer = learner.model(weak.image).class_logits
+    expected = nn.functional.cross_entropy(answer, weak.label)
+    assert_close(nothing.terms["classification"], expected.detach())
+    assert float(nothing.terms["segmentation"]) == 0
+    assert "consistency.mask" not in nothing.terms
+    assert nothing.pseudo is None
+
+
+# ── the teacher ─────────────────────────────────────────────────────────────────────
+
+
+def test_the_teacher_labels_and_only_the_student_learns() -> None:
+    learner = make_learner()
+    teacher = make_net(seed=7)
+    learner.teacher = lambda: teacher
+    step, loss = taken(learner)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert step.unlabelled is not None
+    with torch.no_grad():
+        logits = teacher(step.unlabelled.image).mask_logits
+    assert step.pseudo is not None
+    assert_close(step.pseudo.mask, (unbiased(logits, W) >= 0).float())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(parameter.grad is not None for parameter in learner.model.parameters())
+
+
+def test_debias_moves_the_label_and_can_be_switched_off() -> None:
+    soft = Sharpen()  # without evidence its label is the decoder's probability
+    labels = []
+    for debias in (True, False):
+        step, _ = taken(make_learner(fuser=soft, debias=debias))
+        assert step.pseudo is not None
+        labels.append(torch.logit(step.pseudo.mask))
+    assert_close(labels[0] - labels[1], torch.full_like(labels[0], W).log(), atol=1e-3, rtol=0)
+
+
+def test_labelling_leaves_no_gradient_and_the_mode_as_it_was() -> None:
+    learner = make_learner(explainers={"looking": Looking()}, fuser=Sharpen())
+    learner.train()
+    step, _ = taken(learner, looking=0.0)
+    assert learner.model.training
+    assert all(parameter.requires_grad for parameter in learner.model.parameters())
+    assert step.pseudo is not None
+    assert not step.pseudo.mask.requires_grad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking(Explainer):
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        assert isinstance(model, nn.Module)
+        assert not model.training
+        images = images.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(model.classify(images).sum(), images)
+        return gradient.abs().clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forbidden(Explainer):
+    def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
+        raise AssertionError("asked")
+
+
+def test_explainers_are_asked_only_where_the_fuser_reads_them() -> None:
+    explainers = {"forbidden": Forbidden()}
+    taken(make_learner(explainers=explainers), forbidden=0.0)
+    with pytest.raises(AssertionError, match="asked"):
+        taken(make_learner(explainers=explainers, fuser=Sharpen()), forbidden=0.0)
+
+
+def test_what_an_explainer_learns_is_trained() -> None:
+    learner = make_learner(explainers={"learning": Learning()})
+    step, loss = taken(learner, learning=1.0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(step.terms["learning"]) > 0
+    head = learner.states["explainer 0"]
+    assert all(bool((p.grad != 0).any()) for p in head.parameters() if p.grad is not None)
+    assert [p.grad is None for p in head.parameters()] == [False, False]
+
+
+def test_a_term_of_weight_zero_is_not_computed() -> None:
+    learner = make_learner(explainers={"learning": Learning()})
+    step, _ = taken(learner, learning=0.0)
+    assert "learning" not in step.terms
+
+
+# ── strong views ────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies(Perturbation):
+    count: int
+
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        return [view] * self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirrored(Perturbation):
+    """Moves pixels, and so the label too."""
+
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        pseudo = replace(view.pseudo, mask=view.pseudo.mask.flip(-1))
+        return [View(batch=view.batch, pseudo=pseudo).with_image(view.batch.image.flip(-1))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pasted(Perturbation):
+    """Shows labelled rows in place of unlabelled ones."""
+
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        return [view.with_image(labelled.image[: len(view.batch.image)])]
+
+
+def of_views(learner: Learner, images: Callable[[Step], list[Tensor]]) -> tuple[Tensor, Tensor]:
+    """The consistency of a step, and the mean over what the student says of these images."""
+    step, _ = taken(learner)
+    assert step.pseudo is not None
+    means = []
+    for image in images(step):
+        term = consistency(learner.model(image), step.pseudo, background_weight=W)["mask"]
+        means.append(mean(term.total, term.count))
+    return step.terms["consistency.mask"], torch.stack(means).mean().detach()
+
+
+def unlabelled(step: Step) -> Tensor:
+    assert step.unlabelled is not None
+    return step.unlabelled.image
+
+
+CASES: dict[str, tuple[tuple[Perturbation, ...], Callable[[Step], list[Tensor]]]] = {
+    "none": ((), lambda step: [unlabelled(step)]),
+    "two views share a mean": (
+        (TwoViews(),),
+        lambda step: [unlabelled(step), 1 - unlabelled(step)],
+    ),
+    "three alike count as one": ((Copies(count=3),), lambda step: [unlabelled(step)]),
+    "one after the other": (
+        (TwoViews(), TwoViews()),
+        lambda step: [unlabelled(step), 1 - unlabelled(step)],
+    ),
+    "pasted": ((Pasted(),), lambda step: [step.labelled.image[:3]]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_strong_views_share_one_mean(case: str) -> None:
+    perturbations, images = CASES[case]
+    found, expected = of_views(make_learner(perturbations=perturbations), images)
+    assert_close(found, expected)
+
+
+def test_the_label_goes_where_the_perturbation_moved_it() -> None:
+    step, _ = taken(make_learner(perturbations=(Mirrored(),)))
+    learner = make_learner()
+    assert step.pseudo is not None
+    moved = replace(step.pseudo, mask=step.pseudo.mask.flip(-1))
+    answer = learner.model(unlabelled(step).flip(-1))
+    term = consistency(answer, moved, background_weight=W)["mask"]
+    assert_close(step.terms["consistency.mask"], mean(term.total, term.count).detach())
+
+
+def test_before_its_start_no_strong_view_is_made() -> None:
+    learner = make_learner(perturbations=(Mirrored(),))
+    step = Step(make_batch(2), without_truth(make_batch(2)), weights() | {CONSISTENCY: 0.0})
+    learner(step)
+    assert step.pseudo is None
+    assert "consistency.mask" not in step.terms
+
+
+def test_a_step_is_a_function_of_the_generator() -> None:
+    learner = make_learner(perturbations=(ContrastSharpness(),), augment=AugmentConfig())
+    losses: list[Any] = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        losses.append(float(taken(learner)[1].detach()))
+    assert losses[0] == losses[1] != losses[2]
