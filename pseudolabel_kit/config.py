@@ -20,8 +20,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Moment = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(%|epochs?|steps?)$")]
+_MEASURE = "(accuracy|sensitivity|specificity|auc|(dice|miou)(_image|_patient)?)"
 StartMoment = Annotated[
-    str, Field(pattern=r"^(\d+(\.\d+)?(%|epochs?|steps?)|val\.[a-z_]+>=\d*\.?\d+)$")
+    str, Field(pattern=rf"^(\d+(\.\d+)?(%|epochs?|steps?)|val\.{_MEASURE}>=\d*\.?\d+)$")
 ]
 
 

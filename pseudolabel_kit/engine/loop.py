@@ -29,6 +29,7 @@ from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Batch
+from pseudolabel_kit.isolate import isolated
 
 LOW_RATE = 0.01
 
@@ -83,14 +84,20 @@ class Loop:
         """Warn of settings that train less than they seem to."""
         if self.progress.step:
             return
-        if not self.labels and self.learner.method.fuser.reads != "nothing":
+        start, reads = self.config.loss.consistency_start, self.learner.method.fuser.reads
+        if not self.labels and reads != "nothing":
             self.warn("there are no unlabelled rows or loss.consistency is 0: L_u never joins")
+        if self.labels and schedule.is_criterion(start) and not len(self.streams.val):
+            self.warn(f"there are no val rows to reach {start} on: L_u never joins")
         starts = {r: e.loss_ramp().start for r, e in self.learner.method.explainers.items()}
-        if self.labels and not schedule.is_criterion(self.config.loss.consistency_start):
-            starts[CONSISTENCY] = self.config.loss.consistency_start
+        if self.labels and not schedule.is_criterion(start):
+            starts[CONSISTENCY] = start
         for name, start in starts.items():
-            rate = schedule.rate(self.config.optimiser, self.clock, self.clock.steps(start))
-            if rate < LOW_RATE:
+            step = self.clock.steps(start)
+            rate = schedule.rate(self.config.optimiser, self.clock, step)
+            if step >= self.clock.total:
+                self.warn(f"loss term '{name}' joins at {start}, after the run's end: never")
+            elif rate < LOW_RATE:
                 self.warn(
                     f"loss term '{name}' joins at {start}, when the learning rate is down to "
                     f"{rate:.2g} of the first: it will train next to nothing"
@@ -231,14 +238,15 @@ class Loop:
         self.progress.drifting = alarm is not None
 
     def audit(self, rows: Subset) -> Record:
-        """Judge the labels that the teacher would give these rows now."""
-        return watch.audit(
-            self.learner.teacher(),
-            self.learner.method,
-            rows,
-            debias=self.config.loss.debias,
-            device=self.fabric.device,
-        )
+        """Judge the labels that the teacher would give these rows now; no part remembers them."""
+        with isolated(self.learner.states):
+            return watch.audit(
+                self.learner.teacher(),
+                self.learner.method,
+                rows,
+                debias=self.config.loss.debias,
+                device=self.fabric.device,
+            )
 
     def due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and at the end, happens now."""
