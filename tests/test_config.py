@@ -36,6 +36,7 @@ RECIPES = [offer.component.name for offer in catalogue().offers("recipe")]
         ({"optimiser": {"betas": [0.5]}}, "optimiser.betas"),
         ({"loss": {"background_weight": 0.0}}, "loss.background_weight = 0.0"),
         ({"loss": {"consistency_start": "soon"}}, "loss.consistency_start = 'soon'"),
+        ({"loss": {"consistency_start": "val.dise>=0.5"}}, "loss.consistency_start = 'val.dise"),
         ({"augment": {"shift": 0.7}}, "augment.shift = 0.7"),
         ({"data": {"labelled": 1.5}}, "data.labelled = 1.5"),
         ({"train": 3}, "train = 3: input should be a valid"),
@@ -90,6 +91,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
     assert resolve(read_toml(path)) == config
+
+
+@pytest.mark.parametrize(
+    "start", ["20%", "1epoch", "5steps", "val.dice>=0.5", "val.miou_patient>=.5", "val.auc>=1"]
+)
+def test_consistency_starts_at_a_moment_or_by_a_measure(start: str) -> None:
+    assert resolve({"loss": {"consistency_start": start}}).loss.consistency_start == start
 
 
 def test_a_configuration_does_not_change() -> None:
