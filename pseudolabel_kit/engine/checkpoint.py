@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file each, complete or absent, checked when read.
 
 A file holds the tensors of the learner, of the averaged weights and of the optimiser; its
-header holds the progress, the configuration's hash and a digest of all tensors. Loading
+header holds the progress, the configuration's hash and a digest of all but that. Loading
 runs no code from the file.
 """
 
@@ -64,11 +64,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], progress: Progress, config_h
         RunError: the folder cannot be written or the disk is full.
     """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {
-        "progress": json.dumps(asdict(progress)),
-        "config": config_hash,
-        "digest": _digest(ready),
-    }
+    stands = json.dumps(asdict(progress))
+    header = {"progress": stands, "config": config_hash, "digest": _digest(ready, stands)}
     with written_aside(path) as aside:
         try:
             save_file(ready, aside, metadata=header)
@@ -88,7 +85,7 @@ def load(path: Path, config_hash: str) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path}: damaged checkpoint: {error}") from None
-    if header.get("digest") != _digest(tensors):
+    if header.get("digest") != _digest(tensors, header.get("progress", "")):
         raise RunError(f"{path}: damaged checkpoint: its content is not what was written")
     if header.get("config") != config_hash:
         raise RunError(
@@ -161,8 +158,8 @@ def weights_digest(module: nn.Module) -> str:
     return _digest({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, Tensor], progress: str = "") -> str:
+    digest = hashlib.blake2b(progress.encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

@@ -56,8 +56,7 @@ class Method:
 
 
 def _listed(kind: str, references: str) -> list[str]:
-    listed = [str(reference) for reference in parse_list(references)]
-    for reference in listed:
-        if listed.count(reference) > 1:
-            raise ConfigError(f"{kind} {references}: '{reference}' is named twice")
-    return listed
+    try:
+        return [str(reference) for reference in parse_list(references)]
+    except ConfigError as error:
+        raise ConfigError(f"method.{kind} = '{references}': {error}") from None
