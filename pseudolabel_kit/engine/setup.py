@@ -21,7 +21,7 @@ from pseudolabel_kit.engine.schedule import Clock, epoch_length
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.interfaces import Batch, Prediction, Task
+from pseudolabel_kit.interfaces import Prediction, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +174,6 @@ def batch_size_of_process(total: int, name: str, processes: int) -> int:
     if total % processes:
         raise ConfigError(f"{name}: {total} rows a step do not divide among {processes} processes")
     return total // processes
-
-
-def full_batch(subset: Subset, start: int, size: int, device: torch.device) -> Batch:
-    """Consecutive rows of a subset, in order, without augmentation."""
-    return subset.batch(range(start, min(start + size, len(subset))), device=device)
 
 
 def _check_shapes(backbone: str, prediction: Prediction, task: Task) -> None:
