@@ -135,7 +135,7 @@ class AuditConfig(Section):
     rows: int = Field(64, ge=1, description="unlabelled rows audited after every epoch")
     strict: bool = Field(False, description="refuse to start L_u where fusing makes labels worse")
     drift: Annotated[float, Field(gt=1)] = Field(
-        2.0, description="alarm when the mean label leaves the decoder's own by this factor"
+        3.0, description="alarm when the mean label leaves the decoder's own by this factor"
     )
 
 
