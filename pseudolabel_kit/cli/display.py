@@ -69,7 +69,7 @@ class Display:
 
 
 def progress_bar(*more: TextColumn) -> Progress:
-    """The bar that every long work shows, on `err`."""
+    """The bar that every long work shows, on `err`, where a person looks at it."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -80,6 +80,7 @@ def progress_bar(*more: TextColumn) -> Progress:
         *more,
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )
 
 

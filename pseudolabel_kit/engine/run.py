@@ -15,6 +15,7 @@ from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
+from pseudolabel_kit.engine import strips
 from pseudolabel_kit.engine.checkpoint import Progress, newest
 from pseudolabel_kit.engine.evaluate import measure, write_evaluation
 from pseudolabel_kit.engine.folder import RunFolder
@@ -33,9 +34,9 @@ from pseudolabel_kit.engine.setup import (
     make_optimiser,
     make_streams,
     make_task,
+    rehearse,
 )
 from pseudolabel_kit.engine.signals import stop_requests
-from pseudolabel_kit.engine.strips import write_strips
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.plugin.build import read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
@@ -101,6 +102,7 @@ def train(
     if out is not None and not resume:
         RunFolder(Path(out)).refuse(overwrite=overwrite)
     method, data = Method.build(chosen.method), open_store(chosen.data, progress)
+    strips.explainers(chosen)  # refused now where misspelt, not when the run is over
     fabric = make_fabric(chosen)
     fabric.launch()
     folder = RunFolder(Path(fabric.broadcast(str(out or default_folder(chosen)))))
@@ -184,6 +186,7 @@ def assemble(
     streams = make_streams(config, store, splits, audits=method.fuser.reads != "nothing")
     task = make_task(config, store)
     learner = make_learner(config, method, task, fabric)
+    rehearse(learner)
     optimiser = make_optimiser(config, learner)
     wrapped, optimiser = fabric.setup(learner, optimiser)
     average = make_average(config, learner)
@@ -220,5 +223,5 @@ def conclude(folder: RunFolder, loop: Loop) -> None:
     if len(val):
         measures = measure(predictor.model, val, predictor.method, predictor.fabric)
         write_evaluation(folder, measures, "val", loop.config, predictor.step)
-        write_strips(folder, predictor, val)
+        strips.write_strips(folder, predictor, val)
     write_report(folder.path)

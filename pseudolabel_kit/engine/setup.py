@@ -16,12 +16,14 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.splits import Splits, hold_out
 from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine.average import Average
+from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.schedule import Clock, epoch_length
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Prediction, Task
+from pseudolabel_kit.isolate import isolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,18 @@ def make_learner(config: Config, method: Method, task: Task, fabric: Fabric) -> 
         mean_over_processes=lambda counts: fabric.all_reduce(counts, reduce_op="mean"),  # type: ignore[arg-type,return-value]
     )
     return learner.train()
+
+
+def rehearse(learner: Learner) -> None:
+    """Label one black image, so that parts that do not fit each other are told before a run.
+
+    Raises:
+        ConfigError, PluginError: as the parts say it.
+    """
+    task = learner.method.backbone.task
+    black = torch.zeros(1, task.channels, *task.size)
+    with isolated(learner.states):
+        pseudo_label(learner.model, learner.method, black, debias=learner.debias, explained=True)
 
 
 def make_average(config: Config, learner: Learner) -> Average | None:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.label import explain
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.files import written_aside
-from pseudolabel_kit.interfaces import Batch, Evidence
+from pseudolabel_kit.interfaces import Batch, Evidence, Explainer
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.reference import parse_list
@@ -76,15 +77,25 @@ def in_order(predictor: Predictor, evidence: Mapping[str, Evidence]) -> dict[str
     return {name: evidence[name] for name in dict.fromkeys([*named, *evidence]) if name in evidence}
 
 
+def explainers(config: Config) -> dict[str, Explainer]:
+    """The explainers that `evaluate.strips` names, by their references.
+
+    Raises:
+        ConfigError, PluginError: one is misspelt, unknown or broken.
+    """
+    named = map(str, parse_list(config.evaluate.strips))
+    return {reference: build("explainer", reference) for reference in named}
+
+
 def more_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
     """The maps that `evaluate.strips` asks for beside the method's own."""
     own = predictor.method.explainers
-    wanted = [str(r) for r in parse_list(predictor.config.evaluate.strips) if str(r) not in own]
     found: dict[str, Evidence] = {}
     with isolated(predictor.model):
         prediction = predictor(images)
-        for reference in wanted:
-            explainer = build("explainer", reference)
+        for reference, explainer in explainers(predictor.config).items():
+            if reference in own:
+                continue
             explainer.begin(predictor.task)
             try:
                 found |= explain(predictor.model, {reference: explainer}, images, prediction)
