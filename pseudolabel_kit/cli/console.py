@@ -27,4 +27,4 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    err.print(f"plk: warning: {message}", style="yellow", markup=False)
+    err.print(f"plk: warning: {message}", style="yellow", markup=False, soft_wrap=True)

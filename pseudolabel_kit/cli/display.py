@@ -34,9 +34,8 @@ class Display:
     def plk_run_started(self, run: Run) -> None:
         """Say where the run writes, and start the bar."""
         method = run.config.method
-        err.print(
-            f"[bold]{run.folder}[/bold]  {method.backbone} · {method.explainer} · {method.fuser}"
-        )
+        parts = f"{method.backbone} · {method.explainer} · {method.fuser}"
+        err.print(f"{run.folder}  {parts}", style="bold", markup=False, soft_wrap=True)
         self._stack.enter_context(self._bar)
         self._task = self._bar.add_task("training", total=run.steps, rate="")
 
@@ -60,7 +59,8 @@ class Display:
     @hookimpl
     def plk_event_raised(self, level: Level, text: str) -> None:
         """Say it above the bar."""
-        err.print(text, style="yellow" if level == "warning" else "cyan", markup=False)
+        style = "yellow" if level == "warning" else "cyan"
+        err.print(text, style=style, markup=False, soft_wrap=True)
 
     @hookimpl
     def plk_run_ended(self, outcome: Outcome) -> None:
