@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SUPERVISED, assembled, same
+
+from pseudolabel_kit.engine import evaluate as evaluate_module
+from pseudolabel_kit.engine.evaluate import (
+    Evaluation,
+    measure,
+    read_evaluations,
+    write_evaluation,
+)
+from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    return assembled(tmp_path_factory.mktemp("run"), SUPERVISED)
+
+
+def test_measuring_leaves_the_model_as_it_was(loop: Loop) -> None:
+    model = loop.learner.model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for training in (True, False):
+        model.train(training)
+        measure(model, loop.streams.val, loop.learner.method, loop.fabric)
+        assert model.training is training
+    assert same(before, model.state_dict())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 100])
+def test_batches_do_not_change_the_measures(
+    rows: int, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
+    monkeypatch.setattr(evaluate_module, "ROWS", rows)
+    parts = measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
+    assert [row.name for row in parts.rows] == [row.name for row in whole.rows]
+    assert parts.compute() == pytest.approx(whole.compute())
+
+
+def test_evaluations_are_read_back_in_the_order_of_sides(loop: Loop, tmp_path: Path) -> None:
+    measures = measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
+    for split in ("test", "val", "labelled"):
+        written = write_evaluation(loop.folder, measures, split, loop.config, step=3)
+    found = read_evaluations(loop.folder.path)
+    assert [each.split for each in found] == ["labelled", "val", "test"]
+    assert isinstance(found[0], Evaluation)
+    assert found[0].measures == written.measures
+    assert {k: tuple(v) for k, v in found[0].intervals.items()} == written.intervals
+    assert (found[0].rows, found[0].patients, found[0].step) == (6, 6, 3)
+    text = (loop.folder.path / "evaluation-val.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["split"] == "val"
+
+
+def test_a_model_that_diverged_is_told_by_an_image(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bias = loop.learner.model.get_parameter("mask_head.bias")
+    monkeypatch.setattr(bias, "data", torch.full_like(bias, float("nan")))
+    with pytest.raises(RunError, match="scores are not finite, the training has diverged"):
+        measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)

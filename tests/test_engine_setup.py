@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from plk_support import make_net, make_task
+from tiny import SUPERVISED, assembled, steps, tiny
+from torch import Tensor, nn
+
+from plk_calibrated.caam import Caam
+from plk_thresholds.fixmatch import FixMatch
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.setup import (
+    config_hash,
+    make_fabric,
+    make_model,
+    make_optimiser,
+    rehearse,
+    unlabelled_batch,
+)
+from pseudolabel_kit.engine.step import Learner
+from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.interfaces import Backbone, Explainer, Prediction, Task
+
+
+class Odd(nn.Module):
+    """A network whose masks are too small."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        rows = len(images)
+        return Prediction(class_logits=images.new_zeros(rows, 3), mask_logits=images[:, :, ::2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddBackbone(Backbone):
+    def build(self, task: Task) -> nn.Module:
+        return Odd()
+
+
+def method_of(backbone: Backbone, **explainers: Explainer) -> Method:
+    return Method(backbone=backbone, explainers=explainers, fuser=FixMatch(), perturbations=())
+
+
+def test_a_backbone_that_answers_in_another_shape_is_refused() -> None:
+    config = tiny({"method": {"backbone": "odd"}})
+    expected = r"backbone odd: mask_logits has shape \(1, 1, 16, 37\), expected \(1, 1, 32, 37\)"
+    with pytest.raises(ConfigError, match=expected):
+        make_model(config, method_of(OddBackbone()), make_task())
+
+
+def test_weights_follow_the_seed_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = assembled(tmp_path / "a", SUPERVISED).learner.state_dict()
+    torch.manual_seed(1)
+    again = assembled(tmp_path / "b", SUPERVISED, steps(9)).learner.state_dict()
+    other = assembled(tmp_path / "c", SUPERVISED, {"train": {"seed": 1}}).learner.state_dict()
+    weight = "model.mask_head.weight"
+    assert torch.equal(first[weight], again[weight])
+    assert not torch.equal(first[weight], other[weight])
+
+
+def test_parts_that_do_not_fit_each_other_are_told_before_a_run() -> None:
+    net = make_net()
+    method = method_of(OddBackbone(), caam=Caam(levels=(9,)))
+    states = method.begin(make_task())
+    learner = Learner(
+        net,
+        method,
+        states,
+        augment=tiny().augment,
+        debias=True,
+        mean_over_processes=lambda counts: counts,
+    )
+    with pytest.raises(PluginError, match="levels=9: the model has 3 scales"):
+        rehearse(learner)
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("it is here")
+    with pytest.raises(ConfigError, match=r"train\.accelerator = cuda: ") as refused:
+        make_fabric(tiny({"train": {"accelerator": "cuda"}}))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("ratio", "rows"), [(1.0, 8), (2.5, 20), (0.25, 2), (0.01, 1)])
+def test_the_ratio_of_streams_gives_rows(ratio: float, rows: int) -> None:
+    config = tiny({"train": {"batch_size": 8, "unlabelled_ratio": ratio}})
+    assert unlabelled_batch(config) == rows
+
+
+def test_the_hash_changes_with_any_value() -> None:
+    hashes = {
+        config_hash(tiny(layer))
+        for layer in ({}, {"train": {"seed": 1}}, {"data": {"val": 0.3}}, {"recipe": "calibrated"})
+    }
+    assert len(hashes) == 3  # the recipe was calibrated all along
+
+
+@pytest.mark.parametrize(("decay", "kind"), [(0.0, torch.optim.Adam), (0.01, torch.optim.AdamW)])
+def test_weights_that_decay_do_so_apart_from_the_gradient(
+    decay: float, kind: type, tmp_path: Path
+) -> None:
+    config = tiny({"optimiser": {"weight_decay": decay, "betas": [0.5, 0.9], "lr": 0.25}})
+    optimiser = make_optimiser(config, assembled(tmp_path, SUPERVISED).learner)
+    assert type(optimiser) is kind
+    (group,) = optimiser.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.25, (0.5, 0.9), decay)
+
+
+def test_the_task_is_what_the_data_and_the_configuration_say(tmp_path: Path) -> None:
+    task = assembled(tmp_path, SUPERVISED, {"loss": {"background_weight": 0.25}}).learner
+    found = task.method.backbone.task
+    assert found == replace(found, channels=1, size=(32, 32), mask_channels=1)
+    assert (len(found.classes), found.lesion_classes, found.background_weight) == (3, (2,), 0.25)
