@@ -32,8 +32,8 @@ class Listener:
         self.heard.append(pseudo)
 
     @hookimpl
-    def plk_epoch_ended(self, epoch: int, measures: Any) -> None:
-        self.heard.append((epoch, measures))
+    def plk_epoch_ended(self, epoch: int, step: int, measures: Any) -> None:
+        self.heard.append((epoch, step, measures))
 
     @hookimpl
     def plk_event_raised(self, level: str, text: str) -> None:
@@ -63,7 +63,7 @@ def tell_all(observers: Observers) -> None:
     observers.run_started(RUN)
     observers.step_ended(RUN, 1, {"mask": 0.5})
     observers.pseudo_labelled(RUN, 1, pseudo)
-    observers.epoch_ended(RUN, 1, {"dice": 0.6})
+    observers.epoch_ended(RUN, 1, step=30, measures={"dice": 0.6})
     observers.event_raised(RUN, 1, "warning", "the mean label drifts")
     observers.run_ended(RUN, "finished")
 
@@ -75,7 +75,7 @@ def test_every_event_arrives_once_with_what_it_tells() -> None:
         ("started", RUN),
         (1, {"mask": 0.5}),
         "pseudo labels",
-        (1, {"dice": 0.6}),
+        (1, 30, {"dice": 0.6}),
         ("warning", "the mean label drifts"),
         "finished",
     ]

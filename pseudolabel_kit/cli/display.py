@@ -49,12 +49,13 @@ class Display:
         )
 
     @hookimpl
-    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
+    def plk_epoch_ended(self, epoch: int, step: int, measures: Mapping[str, float | None]) -> None:
         """One line an epoch."""
         told = [
             f"{name} {value:.3f}" for name in SHOWN if (value := measures.get(name)) is not None
         ]
-        err.print(f"epoch {epoch:3d}  " + ("  ".join(["val", *told]) if told else "no val rows"))
+        found = "  ".join(["val", *told]) if told else "no val rows"
+        err.print(f"epoch {epoch:3d}  step {step:5d}  {found}", markup=False, soft_wrap=True)
 
     @hookimpl
     def plk_event_raised(self, level: Level, text: str) -> None:

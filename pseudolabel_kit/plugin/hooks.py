@@ -62,8 +62,10 @@ class Hooks:
         """Unlabelled rows have been given targets, before the strong view is made."""
 
     @hookspec
-    def plk_epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
-        """An epoch is over; `measures` of val, empty where val was not measured."""
+    def plk_epoch_ended(
+        self, run: Run, epoch: int, step: int, measures: Mapping[str, float | None]
+    ) -> None:
+        """An epoch is over, after `step` steps; `measures` of val, empty if it has no rows."""
 
     @hookspec
     def plk_event_raised(self, run: Run, step: int, level: Level, text: str) -> None:
@@ -138,9 +140,11 @@ class Observers:
         """Show a step's pseudo labels."""
         self._tell("plk_pseudo_labelled", run=run, step=step, pseudo=pseudo)
 
-    def epoch_ended(self, run: Run, epoch: int, measures: Mapping[str, float | None]) -> None:
+    def epoch_ended(
+        self, run: Run, epoch: int, step: int, measures: Mapping[str, float | None]
+    ) -> None:
         """Tell an epoch's measures."""
-        self._tell("plk_epoch_ended", run=run, epoch=epoch, measures=measures)
+        self._tell("plk_epoch_ended", run=run, epoch=epoch, step=step, measures=measures)
 
     def event_raised(self, run: Run, step: int, level: Level, text: str) -> None:
         """Tell something worth saying aloud."""
