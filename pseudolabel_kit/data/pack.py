@@ -39,6 +39,12 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pseudolabel-kit"
 
 
+def fingerprint(dataset: Dataset, *, size: int, region: Region) -> str:
+    """24 hex digits that change whenever a decoded pixel, a label or a split may have."""
+    asked = json.dumps([dataset.fingerprint(), size, region])
+    return hashlib.sha256(asked.encode()).hexdigest()[:24]
+
+
 def ensure(
     dataset: Dataset, *, size: int, region: Region, cache: Path, progress: Progress | None
 ) -> Path:
@@ -50,8 +56,7 @@ def ensure(
         DataError: the dataset cannot be read, or its images do not fit together.
         RunError: the folder cannot be written.
     """
-    asked = [FORMAT, dataset.fingerprint(), size, region]
-    folder = cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+    folder = cache / f"{fingerprint(dataset, size=size, region=region)}-v{FORMAT}"
     if _intact(folder):
         return folder
     with _writable(cache):
