@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,6 +65,7 @@ def test_everything_that_a_row_may_have(folder: Path) -> None:
         (["b", "a", "c"], ("a", "b", "c")),
         (["10", "9", "2"], ("2", "9", "10")),
         (["10", "9", "x"], ("10", "9", "x")),
+        (["1.0", "1", "01"], ("01", "1", "1.0")),  # equal numbers, by their text
         (["", "", ""], ("any",)),
     ],
 )
@@ -76,6 +79,22 @@ def test_the_order_of_classes(
     assert manifest.classes == classes
     known = [None if row.label is None else classes[row.label] for row in manifest.rows()]
     assert known == [label or None for label in labels]
+
+
+def test_the_order_of_classes_does_not_depend_on_how_strings_are_hashed(folder: Path) -> None:
+    names = ("a.png", "b.png", "mask.png")
+    labels = ("1", "1.0", "1.00")
+    write_manifest(folder, [{"image": n, "label": x} for n, x in zip(names, labels, strict=True)])
+    script = (
+        "import sys\n"
+        "from pseudolabel_kit.data.manifest import Manifest\n"
+        "print(*Manifest(path=sys.argv[1]).classes)\n"
+    )
+    command = [sys.executable, "-c", script, str(folder)]
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert told.stdout.split() == ["1", "1.0", "1.00"]
 
 
 def test_spreadsheets_marks_spaces_and_umlauts(folder: Path) -> None:

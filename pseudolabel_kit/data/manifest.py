@@ -109,7 +109,10 @@ class Manifest(Dataset):
     def _classes(self) -> tuple[str, ...]:
         labels = {line.label for line in self._lines if line.label}
         self._refuse_untrained(labels)
-        return tuple(sorted(labels, key=float if _all_numbers(labels) else str)) or ("any",)
+        in_order = sorted(labels)
+        if _all_numbers(labels):
+            in_order.sort(key=float)  # a stable sort: "1" stays before "1.0"
+        return tuple(in_order) or ("any",)
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
