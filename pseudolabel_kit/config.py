@@ -178,10 +178,16 @@ def resolve(*layers: Layer, origin: str = "the configuration") -> Config:
 def overlay(base: Layer, top: Layer) -> dict[str, Any]:
     """`base` with the values of `top` over it, table by table.
 
+    A length in epochs takes the place of one in steps, which would silence it.
+
     >>> overlay({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
     {'a': {'x': 1, 'y': 3}}
+    >>> overlay({"train": {"steps": 100, "seed": 1}}, {"train": {"epochs": 5}})
+    {'train': {'seed': 1, 'epochs': 5}}
     """
     merged = dict(base)
+    if "epochs" in top:
+        merged.pop("steps", None)
     for key, value in top.items():
         below = merged.get(key)
         both = isinstance(below, Mapping) and isinstance(value, Mapping)

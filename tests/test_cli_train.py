@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 from conftest import Site
-from safetensors.torch import save_file
 from tiny import newest, records, same, steps, tensors_of, tiny, toml_of
 from tiny_process import plk
-from torch import Tensor
 
 from pseudolabel_kit.cli.main import call
-from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine import run as run_module
 
 
@@ -74,6 +71,16 @@ def test_flags_lie_over_the_file_and_set_over_flags(
     assert found["recipe"] == "calibrated-paper"
     assert found["optimiser"]["lr"] == 1e-4  # the recipe's
     assert dry(f"{toml} --recipe calibrated", capsys)["optimiser"]["lr"] != 1e-4
+
+
+@pytest.mark.parametrize("line", ["--epochs 5", "--set train.epochs=5"])
+def test_epochs_count_though_the_file_names_steps(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toml = toml_of(tiny(steps(9)), tmp_path / "mine.toml")
+    found = dry(f"{toml} {line}", capsys)["train"]
+    assert (found["epochs"], found.get("steps")) == (5, None)
+    assert dry(f"{toml} {line} --steps 7 --set train.steps=7", capsys)["train"]["steps"] == 7
 
 
 def test_what_a_dry_run_prints_is_a_configuration_again(
@@ -184,14 +191,15 @@ def test_a_disk_that_fills_up_loses_nothing(
     assert call(["train", toml, "--out", str(tmp_path / "whole")]) == 0
     run = tmp_path / "run"
 
-    def filling(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-        if "step-00000004" in path.name:
-            path.write_bytes(b"half of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(tensors, path, metadata=metadata)
+    def filling(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            if "step-00000004" in path.name:
+                file.write(content[:1000])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            file.write(content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", filling)
+        patch.setattr(Path, "write_bytes", filling)
         assert call(["train", toml, "--out", str(run)]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     path = run / "checkpoints" / "step-00000004.safetensors"

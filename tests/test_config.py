@@ -57,6 +57,14 @@ def test_layers_lie_one_over_the_other_key_by_key() -> None:
     assert config.loss == Config().loss
 
 
+def test_epochs_take_the_place_of_the_steps_of_a_lower_layer() -> None:
+    steps, epochs = {"train": {"steps": 9}}, {"train": {"epochs": 5}}
+    assert resolve(steps, epochs).train.steps is None
+    assert resolve(epochs, steps).train.steps == 9
+    assert resolve(steps, {"train": {"steps": 7, "epochs": 5}}).train.steps == 7
+    assert resolve(steps, {"train": {"seed": 5}}).train.steps == 9
+
+
 def test_the_order_is_defaults_recipe_file_flags() -> None:
     paper = configure({"recipe": "calibrated-paper"})
     assert paper.optimiser.lr == 1e-4 != Config().optimiser.lr
