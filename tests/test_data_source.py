@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pytest
 from data_support import noise, write_manifest, write_png
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.phantom import Phantom
-from pseudolabel_kit.data.source import open_dataset
+from pseudolabel_kit.data.source import open_dataset, open_store
 from pseudolabel_kit.errors import ConfigError, DataError, PluginError
+
+ILL, SOUND = range(0, 16, 2), range(1, 16, 2)
 
 
 @pytest.fixture
@@ -47,3 +51,49 @@ def test_lesion_classes_may_be_named() -> None:
     assert (chosen.read(0).image == own.read(0).image).all()
     with pytest.raises(ConfigError, match=r"no class 'covid' \(did you mean 'covid19'\?\)"):
         open_dataset(DataConfig(lesion_classes=("covid",)))
+
+
+def write_set(folder: Path, lit: Collection[int], split: str = "") -> DataConfig:
+    """Sixteen images of two classes, each with a mask; those of the rows in `lit` are full."""
+    lines = []
+    for i in range(16):
+        write_png(folder / f"{i}.png", noise(16, 16, seed=i))
+        write_png(folder / f"mask{i}.png", np.full((16, 16), 255 * (i in lit)))
+        label = ("ill", "sound")[i % 2]
+        lines.append({"image": f"{i}.png", "mask": f"mask{i}.png", "label": label, "split": split})
+    write_manifest(folder, lines)
+    return DataConfig(source=str(folder), cache=str(folder / "cache"))
+
+
+@pytest.mark.parametrize("split", ["", "labelled"])
+def test_lesion_classes_are_those_that_labelled_masks_show(tmp_path: Path, split: str) -> None:
+    store, _ = open_store(write_set(tmp_path, lit=ILL, split=split))
+    assert store.lesion_classes == (0,)
+
+
+@pytest.mark.parametrize("side", ["unlabelled", "val", "test"])
+def test_truth_beside_the_labelled_side_tells_no_lesion_class(tmp_path: Path, side: str) -> None:
+    config = write_set(tmp_path, lit=ILL).model_copy(update={"labelled": 0.5})
+    store, splits = open_store(config)
+    others = getattr(splits, side)
+    assert any(i in SOUND for i in others)
+    write_set(tmp_path, lit={*ILL, *others})
+    assert open_store(config)[0].lesion_classes == store.lesion_classes == (0,)
+
+
+def test_rows_that_lose_their_labels_lose_their_say(tmp_path: Path) -> None:
+    config = write_set(tmp_path, lit=range(16), split="labelled")
+    few = config.model_copy(update={"labelled": 0.25})
+    _, splits = open_store(few)
+    write_set(tmp_path, lit={*splits.unlabelled, *ILL}, split="labelled")
+    assert open_store(few)[0].lesion_classes == (0,)
+    assert open_store(config)[0].lesion_classes == (0, 1)
+
+
+def test_where_no_labelled_mask_tells_the_remedy_is_named(tmp_path: Path) -> None:
+    config = write_set(tmp_path, lit=())
+    with pytest.warns(UserWarning, match=r"--set data\.lesion_classes=\[…\]") as told:
+        assert open_store(config)[0].lesion_classes == (0, 1)
+    assert len(told) == 1
+    named = config.model_copy(update={"lesion_classes": ("sound",)})
+    assert open_store(named)[0].lesion_classes == (1,)

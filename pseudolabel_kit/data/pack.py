@@ -3,7 +3,7 @@
 images.npy   (rows, C, H, W) uint8 or uint16, full scale = 1
 masks.npy    (rows with a mask, K, H, W) uint8 in {0, 1}
 regions.npy  (rows with a region, 1, H, W) uint8 in {0, 1}
-pack.json    digests of the above, and what can be told from pixels alone
+pack.json    digests of the above, K, and for every row whether its mask has foreground
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pseudolabel_kit.data.rowfile import RowWriter
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
 
-FORMAT = 1
+FORMAT = 2
 Region = Literal["keep", "black"]
 Progress = Callable[[int, int], None]
 
@@ -134,7 +134,7 @@ def _write(
     progress: Progress | None,
 ) -> dict[str, Any]:
     rows = dataset.rows()
-    lesions: set[int] = set()
+    foreground: list[bool] = []
     masked, regioned = sum(r.has_mask for r in rows), sum(r.has_region for r in rows)
     with (
         RowWriter(folder / "images.npy", len(rows)) as images,
@@ -144,10 +144,9 @@ def _write(
         for done, (row, sample) in enumerate(_decode(dataset, rows), start=1):
             layout, pixels = fit(row, sample, layout, size=size, region=region)
             images.append(pixels.image)
+            foreground.append(sample.mask is not None and bool(sample.mask.any()))
             if pixels.mask is not None:
                 masks.append(pixels.mask)
-                if row.split == "labelled" and row.label is not None and pixels.mask.any():
-                    lesions.add(row.label)
             if pixels.region is not None:
                 regions.append(pixels.region)
             if progress:
@@ -156,7 +155,7 @@ def _write(
     return {
         "digests": digests,
         "mask_channels": layout.mask_channels or 1,
-        "lesion_classes": sorted(lesions),
+        "foreground": foreground,
     }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.manifest import Manifest
-from pseudolabel_kit.data.pack import Progress
+from pseudolabel_kit.data.pack import Progress, describe
 from pseudolabel_kit.data.splits import Splits, assign
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.errors import ConfigError, nearest
@@ -37,6 +38,9 @@ def open_dataset(config: DataConfig) -> Dataset:
 def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[Store, Splits]:
     """The decoded images and the sides that they stand on.
 
+    Where neither the dataset nor `config` names its lesion classes, the masks of the rows that
+    stand on the labelled side tell them.
+
     Args:
         config: the source, and how it is read and split.
         progress: told (rows done, rows in all) while decoding.
@@ -53,7 +57,24 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[St
         region=config.region,
         progress=progress,
     )
+    if not dataset.lesion_classes:
+        store = replace(store, lesion_classes=_shown(store, splits.labelled))
     return store, splits
+
+
+def _shown(store: Store, labelled: Iterable[int]) -> tuple[int, ...]:
+    """Classes of which a labelled mask shows a lesion, else all; no other truth is consulted."""
+    foreground = describe(store.folder)["foreground"]
+    labels = (store.rows[i].label for i in labelled if foreground[i])
+    if shown := {label for label in labels if label is not None}:
+        return tuple(sorted(shown))
+    if len(store.classes) > 1:
+        warnings.warn(
+            "no labelled mask shows a lesion, so every class is taken to have some; name those "
+            "that can with --set data.lesion_classes=[…]",
+            stacklevel=3,
+        )
+    return tuple(range(len(store.classes)))
 
 
 def _is_path(source: str) -> bool:

@@ -25,9 +25,7 @@ class Store:
     Attributes:
         rows: every row of the dataset, in its order.
         classes: class names.
-        lesion_classes: the dataset's own; where it names none, the classes of rows in the
-            split `labelled` whose mask has foreground (other truth is never consulted);
-            where there are none, all.
+        lesion_classes: the dataset's own; all, where it names none.
         channels: C.
         mask_channels: K.
         size: (H, W) in pixels.
@@ -79,11 +77,10 @@ class Store:
         rows, classes = tuple(dataset.rows()), dataset.classes
         images = _map(folder, "images")
         facts = pack.describe(folder)
-        lesion_classes = dataset.lesion_classes or tuple(facts["lesion_classes"])
         return cls(
             rows=rows,
             classes=classes,
-            lesion_classes=lesion_classes or tuple(range(len(classes))),
+            lesion_classes=dataset.lesion_classes or tuple(range(len(classes))),
             channels=images.shape[1],
             mask_channels=facts["mask_channels"],
             size=(images.shape[2], images.shape[3]),

@@ -62,7 +62,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def lesion_classes(self) -> tuple[int, ...]:
-        """Indices of the classes whose images can hold foreground."""
+        """Indices of the classes whose images can hold foreground; empty = labelled masks tell."""
 
     @abstractmethod
     def rows(self) -> Sequence[Row]:
