@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Site
-from tiny import newest, records, same, steps, tensors_of, tiny, toml_of
+from tiny import newest, records, refused, same, steps, tensors_of, tiny, toml_of
 from tiny_process import plk
 
 from pseudolabel_kit.cli.main import call
@@ -92,6 +92,22 @@ def test_what_a_dry_run_prints_is_a_configuration_again(
     Path("again.toml").write_text(text)
     assert shown(["train", "again.toml", "--dry-run"], capsys) == text
     assert [path.name for path in tmp_path.iterdir()] == ["again.toml"]
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ("--seed 0", "--seed"),
+        ("--batch-size 0", "--batch-size"),
+        ("--set train.seed=0", "--set"),
+        ("mine.toml", "RUN.TOML"),
+    ],
+)
+def test_a_resumed_run_refuses_every_other_word(
+    others: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(["train", "--resume", str(tmp_path), *others.split()], capsys)
+    assert told.endswith(f"it cannot be combined with {named}")
 
 
 # ── a run ───────────────────────────────────────────────────────────────────────────

@@ -88,13 +88,11 @@ def train(
 
 def _refuse_changes(ctx: typer.Context) -> None:
     """A run goes on as it was started, or it would not be the same run."""
-    others = [
-        name
-        for name, value in ctx.params.items()
-        if name != "resume" and value not in (None, False, [], ())
-    ]
-    if others:
-        flag = "--" + others[0].replace("_", "-").replace("settings", "set")
-        raise ConfigError(
-            f"--resume goes on with the run's own run.toml: it cannot be combined with {flag}"
-        )
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name != "resume" and source is not None and source.name != "DEFAULT":
+            flag = "RUN.TOML" if name == "toml" else parameter.opts[0]
+            raise ConfigError(
+                f"--resume goes on with the run's own run.toml: it cannot be combined with {flag}"
+            )
