@@ -40,13 +40,11 @@ class Display:
         self._task = self._bar.add_task("training", total=run.steps, rate="")
 
     @hookimpl
-    def plk_step_ended(self, step: int, losses: Mapping[str, float]) -> None:
+    def plk_step_ended(self, step: int) -> None:
         """Move the bar."""
         speed = self._bar.tasks[self._task].speed
         rate = f"{speed:.1f} steps/s" if speed else ""
-        self._bar.update(
-            self._task, completed=step, rate=f"{rate}  loss {sum(losses.values()):.3f}"
-        )
+        self._bar.update(self._task, completed=step, rate=rate)
 
     @hookimpl
     def plk_epoch_ended(self, epoch: int, step: int, measures: Mapping[str, float | None]) -> None:
