@@ -49,6 +49,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--devices 2", "train", "devices", 2),
         ("--strategy ddp", "train", "strategy", "ddp"),
         ("--precision bf16-mixed", "train", "precision", "bf16-mixed"),
+        ("--strict", "audit", "strict", True),
         ("--set loss.consistency=2.5", "loss", "consistency", 2.5),
     ],
 )
@@ -100,6 +101,7 @@ def test_what_a_dry_run_prints_is_a_configuration_again(
         ("--seed 0", "--seed"),
         ("--batch-size 0", "--batch-size"),
         ("--set train.seed=0", "--set"),
+        ("--strict", "--strict"),
         ("mine.toml", "RUN.TOML"),
     ],
 )

@@ -18,6 +18,7 @@ Examples:
   plk train --fuser fixmatch:threshold=0.95 --explainer none
   plk train --data scans/ --explainer ig:steps=8,caam --out runs/first
   plk train --recipe calibrated-paper --set train.epochs=50
+  plk train --data scans/ --strict                            stop if fusing harms the labels
   plk train runs/first/run.toml --seed 1 --out runs/second    the same with another seed
   plk train --resume runs/first
 """
@@ -54,6 +55,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --out.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where fusing makes worse labels: audit.strict.")
+    ] = False,
     settings: Annotated[
         list[str] | None, _option("Any key of the configuration.", "--set", metavar="KEY=VALUE")
     ] = None,
@@ -78,6 +82,7 @@ def train(
         "train.devices": devices,
         "train.strategy": strategy,
         "train.precision": precision,
+        "audit.strict": strict or None,
     }
     given = {key: value for key, value in flags.items() if value is not None}
     if dry_run:
