@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from data_support import Listed, listed, sample
+from filelock import FileLock
 
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.errors import DataError, RunError
@@ -233,12 +234,30 @@ def test_what_a_killed_process_left_is_swept_away(opened: Callable[..., Store]) 
     assert not left.exists()
 
 
-def test_a_failed_build_leaves_nothing_that_counts(opened: Callable[..., Store]) -> None:
-    bad = listed([sample(), Sample(image=np.full((1, 8, 6), np.nan, np.float32))])
-    with pytest.raises(DataError):
-        opened(bad)
-    with pytest.raises(DataError):
-        opened(bad)
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, DataError, MemoryError])
+def test_a_build_that_stops_leaves_no_pixels(
+    opened: Callable[..., Store], tmp_path: Path, cause: type[BaseException]
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise cause
+
+    dataset = listed([sample(seed=i) for i in range(3)])
+    with pytest.raises(cause):
+        opened(dataset, progress=stop)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    assert len(opened(dataset).rows) == 3
+
+
+def test_the_next_build_sweeps_the_cache_of_what_nobody_builds(
+    opened: Callable[..., Store], tmp_path: Path
+) -> None:
+    for name in ("killed", "at work"):
+        (tmp_path / "cache" / f"{name}.building").mkdir(parents=True)
+    with FileLock(tmp_path / "cache" / "at work.lock"):
+        opened(listed([sample()]))
+    left = [path.stem for path in (tmp_path / "cache").glob("*.building")]
+    assert left == ["at work"]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pseudolabel_kit.data.fit import Layout, WiderLayoutError, fit
 from pseudolabel_kit.data.rowfile import RowWriter
@@ -61,6 +61,7 @@ def ensure(
         return folder
     with _writable(cache):
         cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache)
         with FileLock(folder.with_suffix(".lock")):
             if _intact(folder):
                 return folder
@@ -104,24 +105,44 @@ def _writable(cache: Path) -> Iterator[None]:
         ) from None
 
 
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left half built."""
+    for aside in cache.glob("*.building"):
+        try:
+            with FileLock(aside.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(aside, ignore_errors=True)
+        except (Timeout, PermissionError):  # somebody is building it, or it is another user's
+            continue
+
+
 def _build(
     dataset: Dataset, folder: Path, *, size: int, region: Region, progress: Progress | None
 ) -> None:
     aside = folder.with_suffix(".building")
+    try:
+        facts = _fitted(dataset, aside, size=size, region=region, progress=progress)
+        (aside / "pack.json").write_text(json.dumps(facts))
+        _sync(aside / "pack.json")
+        _sync(aside)
+        aside.rename(folder)
+    except BaseException:  # interrupted as well: half a dataset may be large
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _sync(folder.parent)
+
+
+def _fitted(
+    dataset: Dataset, folder: Path, *, size: int, region: Region, progress: Progress | None
+) -> dict[str, Any]:
+    """Write every row in the narrowest layout that holds all."""
     layout = Layout()
     while True:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         try:
-            facts = _write(dataset, aside, layout, size=size, region=region, progress=progress)
-            break
+            return _write(dataset, folder, layout, size=size, region=region, progress=progress)
         except WiderLayoutError as wider:  # a later row is deeper, or coloured: begin again
             layout = wider.layout
-    (aside / "pack.json").write_text(json.dumps(facts))
-    _sync(aside / "pack.json")
-    _sync(aside)
-    aside.rename(folder)
-    _sync(folder.parent)
 
 
 def _write(
