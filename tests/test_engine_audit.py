@@ -153,7 +153,8 @@ def test_nothing_audited_is_all_none() -> None:
         ((0.00, 0.052), (0.016, 0.072), "unknown"),
         ((0.00, 0.250), (0.016, 0.072), "worse"),
         ((0.00, 0.052), (0.120, 0.072), "worse"),
-        ((None, 0.010), (None, 0.020), "better"),
+        ((None, 0.010), (None, 0.020), "unknown"),  # no lesion to find
+        ((None, 0.030), (None, 0.020), "worse"),
         ((0.60, 0.0), (0.60, 0.0), "equal"),
     ],
 )

@@ -5,16 +5,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import SUPERVISED, assembled, same
+from tiny import (
+    SUPERVISED,
+    assembled,
+    same,
+    steps,
+    tiny,
+    usual_lines,
+    write_dataset,
+    write_manifest,
+)
 
 from pseudolabel_kit.engine import evaluate as evaluate_module
 from pseudolabel_kit.engine.evaluate import (
     Evaluation,
+    evaluate,
     measure,
     read_evaluations,
     write_evaluation,
 )
 from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError
 
 
@@ -67,3 +78,27 @@ def test_a_model_that_diverged_is_told_by_an_image(
     monkeypatch.setattr(bias, "data", torch.full_like(bias, float("nan")))
     with pytest.raises(RunError, match="scores are not finite, the training has diverged"):
         measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
+
+
+def test_data_that_changed_since_is_refused(tmp_path: Path) -> None:
+    """Rows that were trained on would otherwise be measured as test."""
+    (tmp_path / "data").mkdir()
+    source = write_dataset(tmp_path / "data")
+    run = train(tiny({"data": {"source": str(source)}}, steps(2)), out=tmp_path / "run")
+    assert evaluate(run, "test").rows == 2
+    moved = {"labelled": "test", "test": "labelled"}
+    lines = [{**line, "split": moved.get(line["split"], line["split"])} for line in usual_lines()]
+    write_manifest(tmp_path / "data", lines)
+    with pytest.raises(RunError, match="changed since"):
+        evaluate(run, "test")
+    with pytest.raises(RunError, match="changed since"):
+        train(out=run.folder, resume=True)
+
+
+def test_a_resumed_run_keeps_its_provenance(tmp_path: Path) -> None:
+    run = train(tiny(steps(2)), out=tmp_path / "run")
+    before = json.loads((run.folder / "provenance.json").read_text())
+    train(out=run.folder, resume=True)
+    after = json.loads((run.folder / "provenance.json").read_text())
+    assert [len(p["resumed"]) for p in (before, after)] == [0, 1]
+    assert {**after, "resumed": []} == before

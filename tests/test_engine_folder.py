@@ -146,3 +146,9 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.write_json("evaluation-val.json", {"dice": float("nan")})
     assert not (tmp_path / "evaluation-val.json").exists()
+
+
+def test_the_hash_changes_with_any_value(tmp_path: Path) -> None:
+    layers = [{}, {"train": {"seed": 1}}, {"data": {"val": 0.3}}]
+    made = [created(tmp_path / str(i), resolve(layer)) for i, layer in enumerate(layers)]
+    assert len({folder.config_hash() for folder in made}) == 3

@@ -16,7 +16,6 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine import checkpoint, predict
 from pseudolabel_kit.engine.checkpoint import BEST, Progress, weights_digest
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.engine.setup import config_hash
 from pseudolabel_kit.errors import DataError, RunError
 
 
@@ -44,7 +43,7 @@ def test_best_and_last_are_different_weights(run: Path) -> None:
     assert last.step == 3
     assert (
         best.step
-        == checkpoint.load(run / "checkpoints" / BEST, config_hash(best.config)).progress.step
+        == checkpoint.load(run / "checkpoints" / BEST, RunFolder(run).config_hash()).progress.step
     )
     assert best.task.size == (SIDE, SIDE)
     assert not best.model.training
@@ -52,7 +51,7 @@ def test_best_and_last_are_different_weights(run: Path) -> None:
 
 def test_the_averaged_weights_answer(run: Path) -> None:
     predictor = load(run, which="last")
-    stored = checkpoint.load(newest(run), config_hash(predictor.config)).tensors
+    stored = checkpoint.load(newest(run), RunFolder(run).config_hash()).tensors
     for name, tensor in predictor.model.state_dict().items():
         torch.testing.assert_close(tensor, stored[f"average.{name}"], rtol=0, atol=0)
 
@@ -127,10 +126,10 @@ def test_nothing_is_unpickled(copy: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_weights_of_another_network_are_one_line(copy: Path) -> None:
     path = copy / "checkpoints" / BEST
-    config = RunFolder(copy).config()
-    tensors = dict(checkpoint.load(path, config_hash(config)).tensors)
+    hashed = RunFolder(copy).config_hash()
+    tensors = dict(checkpoint.load(path, hashed).tensors)
     tensors = {name: torch.zeros(2, *tensor.shape) for name, tensor in tensors.items()}
-    checkpoint.save(path, tensors, Progress(), config_hash(config))
+    checkpoint.save(path, tensors, Progress(), hashed)
     with pytest.raises(RunError, match="do not fit the network that vgg-multiscale") as caught:
         load(copy)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_mask_is_a_probability_of_at_least_one_half(
         mask = read_pixels(tmp_path / "masks" / f"{name}.png")
         probability = read_pixels(tmp_path / "probabilities" / f"{name}.png")
         assert (mask.dtype.name, probability.dtype.name) == ("uint8", "uint16")
-        np.testing.assert_array_equal(mask, np.where(probability >= 2**15, 255, 0))
+        np.testing.assert_array_equal(mask, np.where(probability >= 65535 / 3, 255, 0))
         assert shares[scan] == pytest.approx((mask > 0).mean())
 
 
@@ -88,7 +89,9 @@ def test_an_image_of_the_runs_size_gets_the_models_own_answer(
     (answer,) = predict_files(predictor, scans[:1], tmp_path)
     expected = predictor(torch.from_numpy(noise(32, 32)[None, None] / np.float32(255)))
     stored = read_pixels(tmp_path / "probabilities" / "x.png").astype(np.float64) / 65535
-    np.testing.assert_allclose(stored, expected.mask_logits.sigmoid()[0, 0], atol=1e-4)
+    assert predictor.task.background_weight == 0.5  # undone in the file, not in the answer
+    probability = (expected.mask_logits + math.log(0.5)).sigmoid()[0, 0]
+    np.testing.assert_allclose(stored, probability, atol=1e-4)
     scores = expected.class_logits.softmax(dim=1)[0].tolist()
     assert list(answer.probabilities.values()) == pytest.approx(scores, abs=1e-4)
     assert answer.predicted == predictor.task.classes[int(np.argmax(scores))]

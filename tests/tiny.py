@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
+from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine import checkpoint
@@ -25,7 +27,6 @@ from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.run import assemble, configure
-from pseudolabel_kit.engine.setup import config_hash
 
 PHANTOM = "phantom:size=32:patients=51:slices=1"  # 3 labelled, 30 unlabelled, 6 val, 12 test
 
@@ -82,10 +83,9 @@ def toml_of(config: Config, path: Path) -> str:
     return str(path)
 
 
-def tensors_of(run: Path, part: str = "", config: Config | None = None) -> dict[str, Tensor]:
+def tensors_of(run: Path, part: str = "") -> dict[str, Tensor]:
     """The tensors of a run's newest checkpoint, or of a part of them such as "learner"."""
-    config = config or RunFolder(run).config()
-    found = checkpoint.newest(run / "checkpoints", config_hash(config), warn=fail)
+    found = checkpoint.newest(run / "checkpoints", RunFolder(run).config_hash(), warn=fail)
     assert found is not None
     return checkpoint.under(part, found.tensors) if part else dict(found.tensors)
 
@@ -162,3 +162,21 @@ def write_manifest(folder: Path, lines: Sequence[Mapping[str, str]]) -> Path:
         writer.writeheader()
         writer.writerows(lines)
     return file
+
+
+# ── refusals ────────────────────────────────────────────────────────────────────────
+
+
+def refused(line: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command line is refused with."""
+    capsys.readouterr()
+    code = call(line)
+    shown = capsys.readouterr()
+    assert (code, shown.err.count("\n"), shown.out) == (2, 1, ""), shown
+    assert shown.err.startswith("plk: ")
+    assert "Traceback" not in shown.err
+    return shown.err.removeprefix("plk: ").rstrip("\n")
+
+
+def training(data: Path, toml: str, out: Path) -> list[str]:
+    return ["train", toml, "--data", str(data), "--out", str(out)]

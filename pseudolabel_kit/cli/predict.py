@@ -21,9 +21,9 @@ EPILOG = """
 \b
 Written into DIR, every picture in its image's own size:
   classes.csv             image, predicted class, one probability column a class
-  masks/NAME.png          0 or 255: the probability is at least one half
+  masks/NAME.png          0 or 255: what plk evaluate counts as lesion
   probabilities/NAME.png  16 bit, 65535 = 1: the decoder's probability of a lesion
-  decoder/NAME.png        that probability over the grey image, outlined at 1/2
+  decoder/NAME.png        that probability over the grey image, the mask outlined
   evidence/REF/NAME.png   an explainer's evidence over the grey image
 
 \b

@@ -159,8 +159,9 @@ def verdict(record: Mapping[str, float | None]) -> Verdict:
     than Dice between seeds (about 0.03), and 0.02 is no accident. 10% lets a threshold pass:
     hardening a calibrated p costs 1/p - 1 of its Brier score, under 10% for p above 0.91.
 
-    Unknown where no mask is known, or where neither label finds lesions yet (Dice under 0.1):
-    a label that marks nothing has a good Brier score, and is not better for it.
+    Unknown where no mask is known, where no image holds a lesion, or where neither label finds
+    lesions yet (Dice under 0.1): a label that marks nothing has a good Brier score, and is not
+    better for it.
     """
     label_brier, decoder_brier = record.get("label_brier"), record.get("decoder_brier")
     if label_brier is None or decoder_brier is None:
@@ -169,7 +170,7 @@ def verdict(record: Mapping[str, float | None]) -> Verdict:
     gains = [0.0 if abs(change) <= BRIER_MARGIN * decoder_brier else -change]
     figures = f"Brier {label_brier:.4f} against {decoder_brier:.4f}"
     label_dice, decoder_dice = record.get("label_dice"), record.get("decoder_dice")
-    early = False
+    early = True
     if label_dice is not None and decoder_dice is not None:
         early = max(label_dice, decoder_dice) < LEAST_DICE
         gain = label_dice - decoder_dice
@@ -191,7 +192,7 @@ _SAID: Mapping[Word, str] = {
     "worse": "the fused label is worse than the decoder's own",
     "equal": "the fused label is as good as the decoder's own",
     "better": "the fused label is better than the decoder's own",
-    "unknown": "too early to judge, neither the fused label nor the decoder finds lesions yet",
+    "unknown": "too early to judge, the held-out images hold no lesion that either label finds",
 }
 
 

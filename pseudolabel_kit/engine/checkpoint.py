@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from pseudolabel_kit.errors import RunError
@@ -23,6 +23,11 @@ from pseudolabel_kit.files import written_aside
 
 KEPT = 2
 BEST = "best.safetensors"
+FORMAT = "1"  # changes with what a checkpoint holds
+
+
+class DamagedError(RunError):
+    """A checkpoint is not what was written."""
 
 
 @dataclass
@@ -65,38 +70,35 @@ def save(path: Path, tensors: Mapping[str, Tensor], progress: Progress, config_h
     """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     stands = json.dumps(asdict(progress))
-    header = {"progress": stands, "config": config_hash, "digest": _digest(ready, stands)}
+    header = {"format": FORMAT, "progress": stands, "config": config_hash}
+    header["digest"] = _digest(ready, stands)
     with written_aside(path) as aside:
-        try:
-            save_file(ready, aside, metadata=header)
-        except SafetensorError as error:  # an OSError that lost its type
-            raise OSError(None, str(error)) from error
+        aside.write_bytes(serialised(ready, header))
 
 
 def load(path: Path, config_hash: str) -> Checkpoint:
     """Read and check a checkpoint.
 
     Raises:
-        RunError: the file is damaged, or belongs to another configuration.
+        DamagedError: the file is not what was written.
+        RunError: it belongs to another configuration, or to another version of this package.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise RunError(f"{path}: damaged checkpoint: {error}") from None
+        raise DamagedError(f"{path}: damaged checkpoint: {error}") from None
+    if header.get("format") != FORMAT:
+        raise RunError(f"{path}: not written by this version of pseudolabel-kit")
     if header.get("digest") != _digest(tensors, header.get("progress", "")):
-        raise RunError(f"{path}: damaged checkpoint: its content is not what was written")
+        raise DamagedError(f"{path}: damaged checkpoint: its content is not what was written")
     if header.get("config") != config_hash:
         raise RunError(
             f"{path}: this checkpoint belongs to another configuration than run.toml beside it; "
             "restore that run.toml, or start anew with --overwrite"
         )
-    try:
-        progress = Progress(**json.loads(header["progress"]))
-    except (KeyError, ValueError, TypeError):
-        raise RunError(f"{path}: written by another version of pseudolabel-kit") from None
-    return Checkpoint(tensors=tensors, progress=progress)
+    return Checkpoint(tensors=tensors, progress=Progress(**json.loads(header["progress"])))
 
 
 def newest(folder: Path, config_hash: str, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -109,8 +111,8 @@ def newest(folder: Path, config_hash: str, warn: Callable[[str], None]) -> Check
     for path in paths:
         try:
             return load(path, config_hash)
-        except RunError as error:
-            if "damaged" not in str(error) or path == paths[-1]:
+        except DamagedError as error:
+            if path == paths[-1]:
                 raise
             warn(f"{error}; going on from the one before it")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -19,8 +20,10 @@ from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
+from pseudolabel_kit.engine.provenance import require_same_data
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Split
+from pseudolabel_kit.isolate import isolated
 
 ROWS = 16
 
@@ -50,22 +53,19 @@ def measure(model: nn.Module, rows: Subset, method: Method, fabric: Fabric) -> M
     """Predict rows, divided among the processes, and gather what the measures need."""
     task = method.backbone.task
     measures = Measures(task.classes, task.mask_channels)
-    training = model.training
-    model.eval()
     mine = range(len(rows))[fabric.global_rank :: fabric.world_size]
-    with torch.no_grad(), fabric.autocast():
+    with isolated(model), torch.no_grad(), fabric.autocast():
         for start in range(0, len(mine), ROWS):
             positions = mine[start : start + ROWS]
             batch = rows.batch(positions, device=fabric.device)
             names = [rows.names[i] for i in positions]
             measures.update(model(batch.image), batch, names, [rows.patients[i] for i in positions])
-    model.train(training)
     _gather(measures, fabric)
     return measures
 
 
 def evaluate(
-    run: str | Path,
+    run: str | PathLike[str],
     split: Split = "val",
     *,
     which: str = "best",
@@ -74,18 +74,19 @@ def evaluate(
     """Measure a run's model and write `evaluation-<split>.json` into its folder.
 
     Args:
-        run: the run's folder.
+        run: the run, or its folder.
         split: "val", "test", or a training side, for what the manifest knows of it.
         which: "best" on val, or "last".
         progress: told (rows decoded, rows in all) where images have to be decoded first.
 
     Raises:
-        RunError: the folder holds no run, or no sound checkpoint.
+        RunError: the folder holds no run or no sound checkpoint, or the data changed.
         DataError: the split holds no rows.
     """
     predictor = load(run, which=which)
     config = predictor.config
     store, splits = open_store(config.data, progress)
+    require_same_data(RunFolder(Path(run)), config.data.source, store, splits)
     rows = store.subset(getattr(splits, split))
     if not len(rows):
         raise DataError(f"{config.data.source}: the split '{split}' holds no rows to measure")

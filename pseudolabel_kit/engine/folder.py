@@ -11,6 +11,7 @@ report.html
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -41,8 +42,10 @@ class RunFolder:
         """Say why no new run can begin here, before any work for it is done.
 
         Raises:
-            RunError: it already holds a run, holds other files, or is a file.
+            RunError: it is being trained into, holds a run or other files, or is a file.
         """
+        if self._busy():
+            raise RunError(f"{self.path}: another process is training into it")
         if self.config_file.exists() and not overwrite:
             raise RunError(
                 f"{self.path}: already holds a run; continue it with --resume {self.path}, "
@@ -82,6 +85,10 @@ class RunFolder:
         if not self.config_file.is_file():
             raise RunError(f"{self.path}: not a run: there is no run.toml in it")
         return resolve(read_toml(self.config_file), origin=str(self.config_file))
+
+    def config_hash(self) -> str:
+        """A hash of `run.toml` as it stands: checkpoints say which configuration they are of."""
+        return hashlib.blake2b(self.config_file.read_bytes(), digest_size=16).hexdigest()
 
     def lock(self) -> None:
         """Keep other processes from training into this folder until this one ends.
@@ -126,6 +133,15 @@ class RunFolder:
         """Write a whole JSON file."""
         write_text(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
+    def _busy(self) -> bool:
+        if not Path(self._lock.lock_file).exists():
+            return False
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def _foreign(self) -> list[Path]:
         return [p for p in self.path.iterdir() if p.name != ".lock" and p.suffix != ".part"]
 
@@ -136,7 +152,8 @@ class RunFolder:
                 path.unlink()
 
     def _clear(self) -> None:
-        for name in ("metrics.jsonl", "provenance.json", "strips.npz", "report.html"):
+        written = ("metrics.jsonl", "provenance.json", "strips.npz", "strips.json", "report.html")
+        for name in written:
             (self.path / name).unlink(missing_ok=True)
         for path in self.path.glob("evaluation-*.json"):
             path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import ceil
 
 import torch
 from lightning_fabric import Fabric
@@ -22,7 +23,6 @@ from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.setup import (
     Streams,
     batch_size_of_process,
-    config_hash,
     unlabelled_batch,
 )
 from pseudolabel_kit.engine.signals import Stop
@@ -69,12 +69,23 @@ class Loop:
             self.train()
             if self.due(self.clock.steps(self.config.evaluate.every)):
                 self.end_epoch()
+            self.say_what_never_began()
             stopping = self.agreed(stop)
             if self.due(self.config.train.checkpoint_every) or stopping:
                 self.save()
             if stopping and self.progress.step < self.clock.total:
                 return False
         return True
+
+    def say_what_never_began(self) -> None:
+        """At the end, warn where L_u waited for a measure in vain."""
+        over = self.progress.step == self.clock.total
+        if over and self.labels and self.progress.consistency_began is None:
+            held = len(self.streams.held or ())
+            self.warn(
+                f"L_u never joined: {self.config.loss.consistency_start} was not reached; "
+                f"{held} labelled rows were held out for nothing"
+            )
 
     def warn(self, text: str) -> None:
         """Say aloud what a user should know of."""
@@ -202,12 +213,12 @@ class Loop:
 
     def end_epoch(self) -> None:
         """Measure val, audit the labels, and keep the weights if they are the best so far."""
-        epoch = self.progress.step // self.clock.epoch
+        epoch = ceil(self.progress.step / self.clock.epoch)
         measures = measure(self.evaluated, self.streams.val, self.learner.method, self.fabric)
         table = measures.compute() if len(self.streams.val) else {}
         self.log.record("epoch", epoch=epoch, measures=table)
         self.log.settle()
-        self.log.observers.epoch_ended(self.log.run, epoch, table)
+        self.log.observers.epoch_ended(self.log.run, epoch, self.progress.step, table)
         if self.progress.consistency_began is not None:
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
@@ -272,7 +283,7 @@ class Loop:
             if self.average:
                 tensors |= checkpoint.prefixed("average", self.average.model.state_dict())
             path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)
-            checkpoint.save(path, tensors, self.progress, config_hash(self.config))
+            checkpoint.save(path, tensors, self.progress, self.folder.config_hash())
             checkpoint.prune(self.folder.checkpoints)
         self.fabric.barrier()
 
@@ -282,7 +293,7 @@ class Loop:
             tensors = checkpoint.prefixed("average", self.evaluated.state_dict())
             tensors |= checkpoint.prefixed("learner.states", self.learner.states.state_dict())
             path = self.folder.checkpoints / checkpoint.BEST
-            checkpoint.save(path, tensors, self.progress, config_hash(self.config))
+            checkpoint.save(path, tensors, self.progress, self.folder.config_hash())
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go back to where a checkpoint was written."""

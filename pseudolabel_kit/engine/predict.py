@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
-from pseudolabel_kit.engine import checkpoint
+from pseudolabel_kit.engine import checkpoint, provenance
 from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
-from pseudolabel_kit.engine.setup import config_hash, make_fabric, make_model
+from pseudolabel_kit.engine.setup import make_fabric, make_model
 from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.interfaces import Evidence, Prediction, Task
 from pseudolabel_kit.isolate import isolated
@@ -71,11 +70,11 @@ class Predictor:
         return images.to(self.fabric.device)
 
 
-def load(run: str | Path, *, which: str = "best") -> Predictor:
+def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
     """A run's predictor, without its dataset.
 
     Args:
-        run: the run's folder.
+        run: the run, or its folder.
         which: "best" on val, or "last". A run that measured no val has only "last".
 
     Raises:
@@ -83,7 +82,7 @@ def load(run: str | Path, *, which: str = "best") -> Predictor:
     """
     folder = RunFolder(Path(run))
     config = folder.config()
-    task = _task(folder)
+    task = provenance.task(folder)
     method = Method.build(config.method)
     model, states = make_model(config, method, task)
     found = _checkpoint(folder, config, which)
@@ -110,20 +109,11 @@ def load(run: str | Path, *, which: str = "best") -> Predictor:
 def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
     best = folder.checkpoints / BEST
     if which == "best" and best.exists():
-        return checkpoint.load(best, config_hash(config))
-    found = checkpoint.newest(folder.checkpoints, config_hash(config), warn=warnings.warn)
+        return checkpoint.load(best, folder.config_hash())
+    found = checkpoint.newest(folder.checkpoints, folder.config_hash(), warn=warnings.warn)
     if found is None:
         raise RunError(f"{folder.path}: holds no checkpoint yet; train it with --resume")
     return found
-
-
-def _task(folder: RunFolder) -> Task:
-    path = folder.path / "provenance.json"
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))["task"]
-        return TypeAdapter(Task).validate_python(fields)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: cannot be read; expected the file that plk train wrote") from None
 
 
 def _fabric(config: Config) -> Fabric:

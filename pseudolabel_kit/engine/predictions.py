@@ -1,9 +1,9 @@
 """Predictions of image files, written into a folder; every picture in its image's own size.
 
 classes.csv              image, predicted class, one probability column a class
-masks/NAME.png           0 or 255: the probability is at least one half
+masks/NAME.png           0 or 255: what plk evaluate counts as lesion
 probabilities/NAME.png   16 bit, 65535 = 1: the decoder's probability of a lesion
-decoder/NAME.png         that probability over the grey image, outlined at one half
+decoder/NAME.png         that probability over the grey image, the mask outlined
 evidence/REF/NAME.png    an explainer's evidence over the grey image
 
 With several mask channels there are masks/0, masks/1, and so on, and overlays show the
@@ -32,6 +32,7 @@ from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.losses import unbiased
 from pseudolabel_kit.report.overlays import overlay
 
 CLASSES = "classes.csv"
@@ -112,31 +113,33 @@ def _answer(
     prediction, evidence = predictor.explain(batch)
     classes = predictor.task.classes
     scores = _numpy(prediction.class_logits.float().softmax(dim=1))
-    probability = _numpy(prediction.mask_logits.float().sigmoid())
+    weight = predictor.task.background_weight
+    probability = _numpy(unbiased(prediction.mask_logits.float(), weight).sigmoid())
+    marked = weight / (1 + weight)  # where the decoder, trained with that weight, says one half
     maps = {reference: _numpy(each.map) for reference, each in evidence.items()}
     for i, (image, name) in enumerate(zip(opened, names, strict=True)):
         mine = _in_own_size(image, probability[i])
         shown = {r: _in_own_size(image, each[i]).max(axis=0) for r, each in maps.items()}
-        for kind, pixels in _pictures(image, mine, shown):
+        for kind, pixels in _pictures(image, mine, marked, shown):
             _write_picture(_target(out, kind, name), pixels)
         yield Answer(
             image=image.path,
             name=name,
             predicted=classes[int(scores[i].argmax())],
             probabilities=dict(zip(classes, map(float, scores[i]), strict=True)),
-            lesion_share=float((mine.max(axis=0) >= 0.5).mean()),
+            lesion_share=float((mine.max(axis=0) >= marked).mean()),
         )
 
 
 def _pictures(
-    image: ImageFile, probability: Pixels, evidence: Mapping[str, Pixels]
+    image: ImageFile, probability: Pixels, marked: float, evidence: Mapping[str, Pixels]
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     count = len(probability)
     for kind, plane in zip(_channels("masks", count), probability, strict=True):
-        yield kind, np.where(plane >= 0.5, 255, 0).astype(np.uint8)
+        yield kind, np.where(plane >= marked, 255, 0).astype(np.uint8)
     for kind, plane in zip(_channels("probabilities", count), probability, strict=True):
         yield kind, np.rint(plane.astype(np.float64) * 65535).astype(np.uint16)
-    yield "decoder", overlay(image.grey, probability.max(axis=0), outlined=True)
+    yield "decoder", overlay(image.grey, probability.max(axis=0), outline=marked)
     for reference, map_ in evidence.items():
         yield f"evidence/{file_name(reference)}", overlay(image.grey, map_)
 

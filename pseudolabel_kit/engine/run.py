@@ -23,10 +23,10 @@ from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
-from pseudolabel_kit.engine.provenance import provenance
+from pseudolabel_kit.engine.provenance import FILE, occasion, provenance, require_same_data
 from pseudolabel_kit.engine.seeding import prefer_determinism
 from pseudolabel_kit.engine.setup import (
-    config_hash,
+    can_join,
     make_average,
     make_clock,
     make_fabric,
@@ -56,6 +56,10 @@ class Run:
     config: Config
     steps: int
     interrupted: int | None = None
+
+    def __fspath__(self) -> str:
+        """The folder, so that a run can be given wherever its folder can."""
+        return str(self.folder)
 
 
 def configure(*layers: Mapping[str, Any], recipe: str | None = None) -> Config:
@@ -139,9 +143,14 @@ def _claim(loop: Loop, data: tuple[Store, Splits], *, resume: bool, overwrite: b
     folder, problem = loop.folder, None
     if loop.fabric.is_global_zero:
         try:
-            folder.reopen() if resume else folder.create(loop.config, overwrite=overwrite)
-            origin = provenance(loop.config, *data, loop.fabric, loop.learner)
-            folder.write_json("provenance.json", origin)
+            if resume:
+                folder.reopen()
+                origin = require_same_data(folder, loop.config.data.source, *data)
+                origin["resumed"].append(occasion(loop.fabric))
+            else:
+                folder.create(loop.config, overwrite=overwrite)
+                origin = provenance(loop.config, *data, loop.fabric, loop.learner)
+            folder.write_json(FILE, origin)
         except RunError as error:
             problem = error
     if problem := loop.fabric.broadcast(problem):
@@ -154,7 +163,7 @@ def _train(loop: Loop, *, resume: bool) -> Run:
     outcome: Outcome = "failed"
     observed.run_started(run)
     try:
-        hashed = config_hash(loop.config)
+        hashed = folder.config_hash()
         found = newest(folder.checkpoints, hashed, warn=loop.warn) if resume else None
         if found:
             loop.restore(found)
@@ -183,14 +192,15 @@ def assemble(
 ) -> Loop:
     """Everything of a run, ready for its first step; nothing has been written yet."""
     store, splits = data
-    streams = make_streams(config, store, splits, audits=method.fuser.reads != "nothing")
+    clock = make_clock(config, splits)
+    audited = method.fuser.reads != "nothing" and can_join(config, clock, splits)
+    streams = make_streams(config, store, splits, audits=audited)
     task = make_task(config, store)
     learner = make_learner(config, method, task, fabric)
     rehearse(learner)
     optimiser = make_optimiser(config, learner)
     wrapped, optimiser = fabric.setup(learner, optimiser)
     average = make_average(config, learner)
-    clock = make_clock(config, streams)
     standing = Progress()
     run = Run(folder=folder.path, config=config, steps=clock.total)
     log = Log(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
-from pseudolabel_kit.engine.schedule import Clock, epoch_length
+from pseudolabel_kit.engine.schedule import Clock, epoch_length, is_criterion
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import ConfigError
@@ -158,11 +157,18 @@ def make_optimiser(config: Config, learner: Learner) -> torch.optim.Optimizer:
     return kind(learner.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay)
 
 
-def make_clock(config: Config, streams: Streams) -> Clock:
+def can_join(config: Config, clock: Clock, splits: Splits) -> bool:
+    """Whether L_u can join at all; where it cannot, no row is held out to judge it."""
+    start = config.loss.consistency_start
+    in_time = is_criterion(start) or clock.steps(start) < clock.total
+    return config.loss.consistency > 0 and len(splits.unlabelled) > 0 and in_time
+
+
+def make_clock(config: Config, splits: Splits) -> Clock:
     """How long the run and its epochs are."""
     epoch = epoch_length(
-        len(streams.labelled),
-        len(streams.unlabelled),
+        len(splits.labelled),
+        len(splits.unlabelled),
         config.train.batch_size,
         unlabelled_batch(config),
     )
@@ -172,11 +178,6 @@ def make_clock(config: Config, streams: Streams) -> Clock:
 def unlabelled_batch(config: Config) -> int:
     """Unlabelled rows a step, over all processes."""
     return max(1, round(config.train.batch_size * config.train.unlabelled_ratio))
-
-
-def config_hash(config: Config) -> str:
-    """A hash of everything that decides a run."""
-    return hashlib.blake2b(config.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
 def batch_size_of_process(total: int, name: str, processes: int) -> int:

@@ -141,7 +141,15 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         torch.cat([getattr(batch, name) for batch in batches])
         for name in ("image", "label", "mask", "has_label", "has_mask")
     )
-    return Batch(image=image, label=label, mask=mask, has_label=has_label, has_mask=has_mask)
+    regions = [batch.region for batch in batches if batch.region is not None]
+    return Batch(
+        image=image,
+        label=label,
+        mask=mask,
+        has_label=has_label,
+        has_mask=has_mask,
+        region=torch.cat(regions) if len(regions) == len(batches) else None,
+    )
 
 
 def add(terms: dict[str, LossTerm], more: Mapping[str, LossTerm]) -> None:

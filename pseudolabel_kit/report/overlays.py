@@ -14,16 +14,16 @@ PIXELS_PER_LINE = 300  # an outline is one pixel wide for every so many of the l
 
 
 def overlay(
-    grey: NDArray[np.floating], map_: NDArray[np.floating], *, outlined: bool = False
+    grey: NDArray[np.floating], map_: NDArray[np.floating], *, outline: float | None = None
 ) -> NDArray[np.uint8]:
     """A map (H,W) in [0, 1] over a grey image (H,W) in [0, 1], as RGB (H,W,3).
 
     The stronger the map, the less of the image shows through, and the brighter its colour:
-    from dark violet to pale yellow. `outlined` draws a cyan line where the map passes 0.5.
+    from dark violet to pale yellow. A cyan line is drawn where the map passes `outline`.
     """
     picture = blended(np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=-1), map_)
-    if outlined:
-        picture[inner_border(map_ >= 0.5)] = OUTLINE
+    if outline is not None:
+        picture[inner_border(map_ >= outline)] = OUTLINE
     rounded: NDArray[np.uint8] = np.rint(picture * 255).astype(np.uint8)
     return rounded
 
