@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_support import noise, write_manifest, write_png
+from numpy.typing import NDArray
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.phantom import Phantom
@@ -33,8 +34,12 @@ def test_a_reference() -> None:
 
 
 def test_what_is_neither() -> None:
-    with pytest.raises(PluginError, match="phantom"):
+    with pytest.raises(PluginError, match=r"phantm: there is no .*\(did you mean 'phantom'\?\)"):
         open_dataset(DataConfig(source="phantm"))
+    for source in ("nope", "my scans", "nope:size=32"):
+        said = f"^{source}: there is no such file, folder or dataset; expected a manifest.csv, its "
+        with pytest.raises(PluginError, match=said + r"folder, or one of: (\w+, )*phantom"):
+            open_dataset(DataConfig(source=source))
     with pytest.raises(ConfigError, match="size = 3: expected at least 16"):
         open_dataset(DataConfig(source="phantom:size=3"))
     with pytest.raises(DataError, match="does not exist"):
@@ -97,3 +102,24 @@ def test_where_no_labelled_mask_tells_the_remedy_is_named(tmp_path: Path) -> Non
     assert len(told) == 1
     named = config.model_copy(update={"lesion_classes": ("sound",)})
     assert open_store(named)[0].lesion_classes == (1,)
+
+
+@pytest.mark.parametrize(
+    ("other", "known", "said"),
+    [
+        (noise(20, 16), {}, "a.png is 16x16 px but deep/b.png is 16x20 px"),
+        (np.dstack([noise(16, 16, seed=i) for i in range(3)]), {}, "b.png is in colour but a.png"),
+        (noise(16, 16), {"patient": "P", "split": "test"}, "a.png is in train, deep/b.png in test"),
+    ],
+)
+def test_rows_that_do_not_go_together_are_named_by_their_files(
+    tmp_path: Path, other: NDArray[np.int64], known: Mapping[str, str], said: str
+) -> None:
+    write_png(tmp_path / "a.png", noise(16, 16))
+    write_png(tmp_path / "deep" / "b.png", other)
+    one = {"image": "a.png", "label": "ill", "patient": known.get("patient", ""), "split": ""}
+    write_manifest(
+        tmp_path, [{**one, "split": "labelled"}, {**one, "image": "deep/b.png", **known}]
+    )
+    with pytest.raises(DataError, match=said):
+        open_store(DataConfig(source=str(tmp_path), cache=str(tmp_path / "cache")))

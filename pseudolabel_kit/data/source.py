@@ -13,9 +13,10 @@ from pseudolabel_kit.data.manifest import Manifest
 from pseudolabel_kit.data.pack import Progress, describe
 from pseudolabel_kit.data.splits import Splits, assign
 from pseudolabel_kit.data.store import Store
-from pseudolabel_kit.errors import ConfigError, nearest
+from pseudolabel_kit.errors import ConfigError, PluginError, nearest
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
 from pseudolabel_kit.plugin.build import build
+from pseudolabel_kit.plugin.catalogue import catalogue
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -24,12 +25,12 @@ def open_dataset(config: DataConfig) -> Dataset:
     Raises:
         ConfigError: an entry of `config.lesion_classes` is no class of the dataset.
         DataError: the manifest is missing or wrong.
-        PluginError: the reference names no dataset.
+        PluginError: there is neither a file, a folder nor a dataset of that name.
     """
     if _is_path(config.source):
         dataset: Dataset = Manifest(path=config.source)
     else:
-        dataset = build("dataset", config.source)
+        dataset = build("dataset", _known(config.source))
     if not config.lesion_classes:
         return dataset
     return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))
@@ -80,6 +81,20 @@ def _shown(store: Store, labelled: Iterable[int]) -> tuple[int, ...]:
 def _is_path(source: str) -> bool:
     separators = [s for s in (os.sep, os.altsep) if s]
     return source.endswith(".csv") or any(s in source for s in separators) or Path(source).exists()
+
+
+def _known(source: str) -> str:
+    """The reference itself, where a dataset of its name is installed."""
+    installed = catalogue()
+    known = sorted({offer.component.name for offer in installed.offers("dataset")})
+    name = source.partition(":")[0]
+    if name not in known:
+        raise PluginError(
+            f"{source}: there is no such file, folder or dataset{nearest(name, known)}; "
+            f"expected a manifest.csv, its folder, or one of: {', '.join(known)}"
+            f"{installed.missing()}"
+        )
+    return source
 
 
 def _indices(chosen: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
