@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from typing import TextIO
@@ -17,6 +18,17 @@ err = Console(stderr=True, highlight=False, quiet=_QUIET)
 def show_warnings() -> None:
     """From now on show a warning as one line on `err`, above any progress bar."""
     warnings.showwarning = _show_warning
+
+
+def quieten() -> None:
+    """Keep the libraries' notes from the terminal; call it before torch is imported.
+
+    Fabric announces every process and the precision, and torch's reducer warns of a setting
+    that parts which sit out some steps need. `TORCH_CPP_LOG_LEVEL` of the environment stays.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    for name in ("rank_zero", "distributed"):  # the package's own logger is reset on import
+        logging.getLogger(f"lightning_fabric.utilities.{name}").setLevel(logging.WARNING)
 
 
 def _show_warning(

@@ -91,8 +91,9 @@ def main(
     ] = False,
 ) -> None:
     """Pseudo-label strategies for semi-supervised medical imaging, as plugins."""
-    from pseudolabel_kit.cli.console import show_warnings
+    from pseudolabel_kit.cli.console import quieten, show_warnings
 
+    quieten()
     show_warnings()
     if no_plugin:
         _switch_off(no_plugin)
