@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from pseudolabel_kit.cli.options import Checkpoint, Which
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EPILOG = """
@@ -28,20 +30,11 @@ class Side(StrEnum):
     TEST = "test"
 
 
-class Which(StrEnum):
-    """Which weights of a run."""
-
-    BEST = "best"
-    LAST = "last"
-
-
 @app.command(epilog=EPILOG)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     split: Annotated[Side, typer.Option(help="Which rows.")] = Side.VAL,
-    checkpoint: Annotated[Which, typer.Option(help="The best weights on val, or the last.")] = (
-        Which.BEST
-    ),
+    checkpoint: Checkpoint = Which.BEST,
 ) -> None:
     """Measure a trained run on one side of the split."""
     from pseudolabel_kit.cli.console import out

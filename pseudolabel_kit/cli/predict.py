@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pseudolabel_kit.cli.options import Checkpoint, Which
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +36,6 @@ Examples:
 SHOWN = 20
 
 
-class Which(StrEnum):
-    """Which weights of a run."""
-
-    BEST = "best"
-    LAST = "last"
-
-
 @app.command(epilog=EPILOG)
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
@@ -50,9 +44,7 @@ def predict(
         typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF or NPY files, or folders of them."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
-    checkpoint: Annotated[Which, typer.Option(help="The best weights on val, or the last.")] = (
-        Which.BEST
-    ),
+    checkpoint: Checkpoint = Which.BEST,
     batch_size: Annotated[int, typer.Option(min=1, help="Images held in memory at once.")] = 8,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace outputs that are there already.")
