@@ -103,10 +103,10 @@ def test_withheld_labels_are_not_in_the_subset(opened: Callable[..., Store]) -> 
     assert not any(1 in np.ravel(part) for part in [subset._labels])
 
 
-@pytest.mark.parametrize("size", [4, 16])
+@pytest.mark.parametrize("size", [8, 32])
 def test_resizing(opened: Callable[..., Store], size: int) -> None:
-    half = np.zeros((1, 8, 8), dtype=np.float32)
-    half[..., 4:] = 1
+    half = np.zeros((1, 16, 16), dtype=np.float32)
+    half[..., 8:] = 1
     store = opened(listed([Sample(image=half, mask=half > 0, region=half > 0)]), size=size)
     batch = store.subset([0]).batch([0])
     assert store.size == (size, size)
@@ -124,10 +124,26 @@ def test_resizing_averages_what_it_drops(opened: Callable[..., Store]) -> None:
 
 
 def test_unlike_sizes_name_two_rows_and_the_remedy(opened: Callable[..., Store]) -> None:
-    dataset = listed([sample((1, 8, 6)), sample((1, 5, 6))])
-    with pytest.raises(DataError, match=r"row0 is 6x8 px but row1 is 6x5 px.*data\.size=224"):
+    dataset = listed([sample((1, 18, 16)), sample((1, 25, 16))])
+    with pytest.raises(DataError, match=r"row0 is 16x18 px but row1 is 16x25 px.*data\.size=224"):
         opened(dataset)
     assert opened(dataset, size=8).size == (8, 8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (15, 40), (40, 15)])
+def test_tiny_images_are_not_enlarged(
+    opened: Callable[..., Store], height: int, width: int
+) -> None:
+    tiny = listed([sample((1, 16, 16)), sample((1, height, width))])
+    said = f"row1: {width}x{height} px: expected at least 16 px a side"
+    with pytest.raises(DataError, match=said):
+        opened(tiny, size=32)
+
+
+def test_small_images_may_be_kept_or_made_smaller(opened: Callable[..., Store]) -> None:
+    small = listed([sample((1, 12, 12))])
+    assert opened(small).size == opened(small, size=12).size == (12, 12)
+    assert opened(small, size=8).size == (8, 8)
 
 
 def test_black_outside_the_region(opened: Callable[..., Store]) -> None:

@@ -65,7 +65,7 @@ def test_one_image_is_called_by_its_own_name() -> None:
     assert output_names([Path("deep/down/scan.png")]) == ["scan"]
 
 
-@pytest.mark.parametrize("shape", [(6, 5), (24, 20), (3, 40)])
+@pytest.mark.parametrize("shape", [(9, 9), (24, 20), (16, 40)])
 def test_an_image_is_fitted_as_the_store_fits_training_data(
     tmp_path: Path, shape: tuple[int, int]
 ) -> None:
@@ -75,6 +75,12 @@ def test_an_image_is_fitted_as_the_store_fits_training_data(
     _, packed = fit(Row(name="x"), sample, Layout(), size=9, region="keep")
     np.testing.assert_allclose(found.fitted, packed.image / 255, atol=0.51 / 255)
     assert found.grey.shape == shape
+
+
+def test_a_tiny_image_is_not_enlarged(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "x.png", noise(3, 40))
+    with pytest.raises(DataError, match=r"x\.png: 40x3 px: expected at least 16 px a side"):
+        open_image(path, task(size=(32, 32)))
 
 
 def test_grey_becomes_colour_by_repetition(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from pseudolabel_kit.interfaces import Row, Sample
 Pixels = NDArray[np.unsignedinteger[Any]]
 
 
+SMALLEST = 16  # px a side, below which an image is not enlarged
+
+
 class Packed(NamedTuple):
     """One row as it is stored: image (C,H,W), mask (K,H,W), region (1,H,W)."""
 
@@ -67,6 +70,7 @@ def fit(
     _check(row, sample)
     layout = _settle(row, sample, layout, size)
     shape = layout.size
+    check_side(row.name, sample.image.shape, shape)
     image = sample.image[: layout.channels]
     if region == "black":
         image = image * _required_region(row, sample)
@@ -74,6 +78,16 @@ def fit(
     resized = np.clip(resize(image, shape), 0, 1)
     stored: Pixels = np.rint(resized * top).astype(np.uint16 if layout.deep else np.uint8)
     return layout, Packed(stored, _nearest(sample.mask, shape), _nearest(sample.region, shape))
+
+
+def check_side(name: str, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Refuse an image (...,h,w) too small to be enlarged to `size`: it has nothing to show.
+
+    Raises:
+        DataError: a side is to grow and has less than 16 px; names the file.
+    """
+    if any(side < min(wanted, SMALLEST) for side, wanted in zip(shape[-2:], size, strict=True)):
+        raise DataError(f"{name}: {_size(shape)}: expected at least {SMALLEST} px a side")
 
 
 def _check(row: Row, sample: Sample) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolabel_kit.data.fit import resize
+from pseudolabel_kit.data.fit import check_side, resize
 from pseudolabel_kit.data.readers import read_image
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Task
@@ -76,9 +76,11 @@ def open_image(path: Path, task: Task) -> ImageFile:
     """Read an image and fit it to a run, with the weights that resized its training data.
 
     Raises:
-        DataError: it cannot be read, or is in colour while the run knows only grey.
+        DataError: it cannot be read, is too small to be enlarged, or is in colour while the
+            run knows only grey.
     """
     pixels = read_image(path, str(path))
+    check_side(str(path), pixels.shape, task.size)
     return ImageFile(
         path=path,
         grey=pixels.mean(axis=0),
