@@ -17,14 +17,13 @@ from pydantic import TypeAdapter
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data import pack
-from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.splits import SPLITS, Splits
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Task
 
-SIDES = ("labelled", "unlabelled", "val", "test")
 FILE = "provenance.json"
 PACKAGES = ("pseudolabel-kit", "torch", "captum", "lightning-fabric", "torchmetrics", "numpy")
 
@@ -39,10 +38,10 @@ def provenance(
         "seed": config.train.seed,
         "split_hash": splits.hash,
         "data_hash": data_hash(store, splits),
-        "rows": {side: len(getattr(splits, side)) for side in SIDES},
+        "rows": {side: len(getattr(splits, side)) for side in SPLITS},
         "patients": {
             side: len({store.rows[i].patient for i in getattr(splits, side)} - {None})
-            for side in SIDES
+            for side in SPLITS
         },
         "parameters": sum(p.numel() for p in learner.parameters()),
         "task": asdict(learner.method.backbone.task),
