@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,6 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
 
 
 def test_the_hash_changes_with_any_value(tmp_path: Path) -> None:
-    layers = [{}, {"train": {"seed": 1}}, {"data": {"val": 0.3}}]
+    layers: list[dict[str, Any]] = [{}, {"train": {"seed": 1}}, {"data": {"val": 0.3}}]
     made = [created(tmp_path / str(i), resolve(layer)) for i, layer in enumerate(layers)]
     assert len({folder.config_hash() for folder in made}) == 3

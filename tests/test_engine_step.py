@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 import torch
-from plk_support import make_batch, make_net, make_task
-from tiny_parts import Learning, TwoViews
+from plk_support import make_batch, make_net
+from step_support import W, make_learner, mean, taken, weights, without_truth
+from tiny_parts import Learning
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from plk_calibrated.caam import Caam
-from plk_calibrated.contrast_sharpness import ContrastSharpness
 from plk_calibrated.sharpen import Sharpen
-from plk_calibrated.vgg import VggMultiscale
 from plk_thresholds.fixmatch import FixMatch
-from pseudolabel_kit.config import AugmentConfig
-from pseudolabel_kit.engine.method import Method
-from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
+from pseudolabel_kit.engine.step import CONSISTENCY, Step
 from pseudolabel_kit.interfaces import (
-    Batch,
     Explainer,
-    Fuser,
     Model,
-    Perturbation,
     Prediction,
-    View,
 )
 from pseudolabel_kit.losses import classification, consistency, segmentation, unbiased
-
-STILL = AugmentConfig(flip=0, shift=0, scale=0)
-W = make_task().background_weight
-
-
-def make_learner(
-    *,
-    explainers: Mapping[str, Explainer] | None = None,
-    fuser: Fuser | None = None,
-    perturbations: tuple[Perturbation, ...] = (),
-    augment: AugmentConfig = STILL,
-    debias: bool = True,
-) -> Learner:
-    method = Method(
-        backbone=VggMultiscale(width=0.1),
-        explainers=explainers or {},
-        fuser=fuser or FixMatch(threshold=0.5),
-        perturbations=perturbations,
-    )
-    states = method.begin(make_task())
-    return Learner(
-        make_net(),
-        method,
-        states,
-        augment=augment,
-        debias=debias,
-        mean_over_processes=lambda counts: counts,
-    )
-
-
-def weights(**others: float) -> dict[str, float]:
-    return {"classification": 1.0, "segmentation": 5.0, CONSISTENCY: 2.0, **others}
-
-
-def taken(learner: Learner, **others: float) -> tuple[Step, Tensor]:
-    """A step on the same rows every time, and its loss."""
-    step = Step(make_batch(4, seed=1), without_truth(make_batch(3, seed=2)), weights(**others))
-    loss: Tensor = learner(step)
-    return step, loss
-
-
-def without_truth(batch: Batch) -> Batch:
-    nothing = torch.zeros(len(batch.image), dtype=torch.bool)
-    return replace(batch, has_label=nothing, has_mask=nothing)
-
-
-def mean(total: Tensor, count: Tensor) -> Tensor:
-    return total.sum() / count.sum()
 
 
 def test_the_loss_is_the_weighted_sum_of_the_terms_by_name() -> None:
@@ -224,96 +167,3 @@ def test_a_term_of_weight_zero_is_not_computed() -> None:
     learner = make_learner(explainers={"learning": Learning()})
     step, _ = taken(learner, learning=0.0)
     assert "learning" not in step.terms
-
-
-# ── strong views ────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True)
-class Copies(Perturbation):
-    count: int
-
-    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
-        return [view] * self.count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mirrored(Perturbation):
-    """Moves pixels, and so the label too."""
-
-    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
-        pseudo = replace(view.pseudo, mask=view.pseudo.mask.flip(-1))
-        return [View(batch=view.batch, pseudo=pseudo).with_image(view.batch.image.flip(-1))]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pasted(Perturbation):
-    """Shows labelled rows in place of unlabelled ones."""
-
-    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
-        return [view.with_image(labelled.image[: len(view.batch.image)])]
-
-
-def of_views(learner: Learner, images: Callable[[Step], list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """The consistency of a step, and the mean over what the student says of these images."""
-    step, _ = taken(learner)
-    assert step.pseudo is not None
-    means = []
-    for image in images(step):
-        term = consistency(learner.model(image), step.pseudo, background_weight=W)["mask"]
-        means.append(mean(term.total, term.count))
-    return step.terms["consistency.mask"], torch.stack(means).mean().detach()
-
-
-def unlabelled(step: Step) -> Tensor:
-    assert step.unlabelled is not None
-    return step.unlabelled.image
-
-
-CASES: dict[str, tuple[tuple[Perturbation, ...], Callable[[Step], list[Tensor]]]] = {
-    "none": ((), lambda step: [unlabelled(step)]),
-    "two views share a mean": (
-        (TwoViews(),),
-        lambda step: [unlabelled(step), 1 - unlabelled(step)],
-    ),
-    "three alike count as one": ((Copies(count=3),), lambda step: [unlabelled(step)]),
-    "one after the other": (
-        (TwoViews(), TwoViews()),
-        lambda step: [unlabelled(step), 1 - unlabelled(step)],
-    ),
-    "pasted": ((Pasted(),), lambda step: [step.labelled.image[:3]]),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_all_strong_views_share_one_mean(case: str) -> None:
-    perturbations, images = CASES[case]
-    found, expected = of_views(make_learner(perturbations=perturbations), images)
-    assert_close(found, expected)
-
-
-def test_the_label_goes_where_the_perturbation_moved_it() -> None:
-    step, _ = taken(make_learner(perturbations=(Mirrored(),)))
-    learner = make_learner()
-    assert step.pseudo is not None
-    moved = replace(step.pseudo, mask=step.pseudo.mask.flip(-1))
-    answer = learner.model(unlabelled(step).flip(-1))
-    term = consistency(answer, moved, background_weight=W)["mask"]
-    assert_close(step.terms["consistency.mask"], mean(term.total, term.count).detach())
-
-
-def test_before_its_start_no_strong_view_is_made() -> None:
-    learner = make_learner(perturbations=(Mirrored(),))
-    step = Step(make_batch(2), without_truth(make_batch(2)), weights() | {CONSISTENCY: 0.0})
-    learner(step)
-    assert step.pseudo is None
-    assert "consistency.mask" not in step.terms
-
-
-def test_a_step_is_a_function_of_the_generator() -> None:
-    learner = make_learner(perturbations=(ContrastSharpness(),), augment=AugmentConfig())
-    losses: list[Any] = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        losses.append(float(taken(learner)[1].detach()))
-    assert losses[0] == losses[1] != losses[2]

@@ -37,7 +37,7 @@ PLACES = {  # module, owner within it, function: the blow falls when it is enter
     "labels watched": ("pseudolabel_kit.engine.loop", "Loop", "watch_labels"),
     "restoring": ("pseudolabel_kit.engine.loop", "Loop", "restore"),
     "logged, not saved": ("pseudolabel_kit.engine.checkpoint", "", "save"),
-    "half written": ("pseudolabel_kit.engine.checkpoint", "", "save_file"),
+    "half written": ("pathlib", "Path", "write_bytes"),
     "saved, not pruned": ("pseudolabel_kit.engine.checkpoint", "", "prune"),
 }
 
@@ -139,8 +139,8 @@ def _plant(blow: Blow) -> None:
     def struck(*arguments: Any, **named: Any) -> Any:
         if next(visits) == blow.visit:
             if blow.place == "half written":
-                original(*arguments, **named)
-                os.truncate(arguments[1], os.path.getsize(arguments[1]) // 2)
+                path, content = arguments
+                original(path, content[: len(content) // 2])
             _strike(blow)
         return original(*arguments, **named)
 
