@@ -7,7 +7,7 @@ from conftest import Site
 
 import pseudolabel_kit
 from pseudolabel_kit.errors import ConfigError, PluginError
-from pseudolabel_kit.plugin.build import build, read_recipe, reference_of
+from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.reference import Reference
 
 PARTS = """
@@ -56,19 +56,6 @@ def test_a_reference_becomes_a_part() -> None:
     part: Any = pseudolabel_kit.build("fuser", "a/mine:norm=pixel:ratios=1/3")
     assert (part.norm, part.ratios, part.threshold) == ("pixel", (1.0, 3.0), 0.5)
     assert build("fuser", Reference("a/mine", (("norm", "pixel"), ("ratios", "1/3")))) == part
-
-
-@pytest.mark.parametrize(
-    "text", ["mine", "mine:norm=pixel", "mine:ratios=1.0/0.25:threshold=0.1", "needy:path=x y"]
-)
-def test_a_part_gives_back_its_reference(text: str) -> None:
-    name = text.partition(":")[0]
-    reference = reference_of(build("fuser", text), name)
-    assert set(str(reference).split(":")) == set(text.split(":"))
-
-
-def test_options_left_at_their_default_are_not_in_the_reference() -> None:
-    assert str(reference_of(build("fuser", "mine:threshold=0.5"), "mine")) == "mine"
 
 
 @pytest.mark.parametrize(

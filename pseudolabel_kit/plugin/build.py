@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from importlib.resources import files
 from typing import Any, Literal, overload
@@ -12,7 +11,7 @@ from pseudolabel_kit.interfaces import Backbone, Dataset, Explainer, Fuser, Pert
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.discovery import in_a_line
-from pseudolabel_kit.plugin.options import convert, options, to_text
+from pseudolabel_kit.plugin.options import convert, options
 from pseudolabel_kit.plugin.reference import Reference, parse
 
 
@@ -51,16 +50,6 @@ def build(kind: Kind, reference: str | Reference) -> Any:
         raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
 
 
-def reference_of(part: Any, name: str) -> Reference:
-    """The shortest reference that builds an equal part: its options that are not the default."""
-    changed = []
-    for field, option in zip(_fields(part), options(type(part)), strict=True):
-        text = to_text(getattr(part, field))
-        if text != option.default:
-            changed.append((field, text))
-    return Reference(name, tuple(changed))
-
-
 def read_recipe(name: str) -> dict[str, Any]:
     """The tables of a recipe, as TOML reads them.
 
@@ -87,7 +76,3 @@ def _values(part: type[Any], reference: Reference) -> dict[str, Any]:
         if option.default is None and option.name not in values:
             raise ConfigError(f"option '{option.name}' must be given ({option.type})")
     return values
-
-
-def _fields(part: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(part) if field.init]

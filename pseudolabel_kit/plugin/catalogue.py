@@ -130,7 +130,7 @@ def read(disabled: Set[str] = frozenset()) -> Catalogue:
 
 def _check(offer: Offer, part: Any) -> None:
     kind = offer.component.kind
-    contract = CONTRACTS.get(kind, object)
+    contract = CONTRACTS[kind]
     who = f"{kind} '{offer.component.name}' of plugin '{offer.plugin}'"
     if not isinstance(part, type) or not issubclass(part, contract):
         raise PluginError(f"{who}: {part!r} is not a subclass of interfaces.{contract.__name__}")

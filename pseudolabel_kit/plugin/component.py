@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-Kind: TypeAlias = Literal[
-    "backbone", "explainer", "fuser", "perturbation", "dataset", "recipe", "tracker"
-]
+Kind: TypeAlias = Literal["backbone", "explainer", "fuser", "perturbation", "dataset", "recipe"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -9,7 +9,6 @@ Nothing is rewritten: the text of what was parsed is the text that was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pseudolabel_kit.errors import ConfigError
@@ -91,12 +90,3 @@ def parse_list(text: str) -> tuple[Reference, ...]:
         if reference.name == "none":
             raise ConfigError(f"list '{text}': 'none' stands alone or not at all")
     return references
-
-
-def join(references: Iterable[Reference]) -> str:
-    """The text that `parse_list` reads back.
-
-    >>> join(parse_list("ig:steps=8,caam")), join(())
-    ('ig:steps=8,caam', 'none')
-    """
-    return ",".join(map(str, references)) or "none"
