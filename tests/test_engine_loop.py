@@ -10,13 +10,13 @@ import pytest
 import tiny_parts
 import torch
 from conftest import Site
-from tiny import SUPERVISED, assembled, records, same, steps
+from tiny import SUPERVISED, assembled, records, same, steps, tiny
 
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine import loop as loop_module
 from pseudolabel_kit.engine.audit import Verdict
 from pseudolabel_kit.engine.loop import Loop
-from pseudolabel_kit.engine.setup import batch_size_of_process
+from pseudolabel_kit.engine.setup import require_even_batches
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY
 from pseudolabel_kit.errors import ConfigError, RunError
@@ -26,7 +26,6 @@ NO_EVIDENCE = {"method": {"explainer": "none"}}
 
 def trained(folder: Path, *layers: Mapping[str, Any]) -> Loop:
     loop = assembled(folder, *layers)
-    loop.say_what_is_odd()
     assert loop.run(Stop())
     return loop
 
@@ -260,7 +259,6 @@ def test_a_run_without_val_rows_trains_and_has_no_best(tmp_path: Path) -> None:
 def test_a_criterion_without_val_rows_is_warned_of(tmp_path: Path) -> None:
     loop = assembled(tmp_path, NO_EVIDENCE, {"loss": {"consistency_start": "val.dice>=0.5"}})
     loop.streams = type(loop.streams)(**{**vars(loop.streams), "val": nobody(loop.streams.val)})
-    loop.say_what_is_odd()
     assert loop.run(Stop())
     assert events(loop)[0] == "there are no val rows to reach val.dice>=0.5 on: L_u never joins"
 
@@ -286,6 +284,15 @@ def test_the_log_has_every_step_once_and_in_order(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_does_not_divide_among_processes_is_refused(tmp_path: Path) -> None:
-    assert batch_size_of_process(6, "labelled batch", 3) == 2
-    with pytest.raises(ConfigError, match="labelled batch: 7 rows a step do not divide among 3"):
-        batch_size_of_process(7, "labelled batch", 3)
+    config = tiny({"train": {"batch_size": 6, "unlabelled_ratio": 0.5}})
+    require_even_batches(config, 3)
+    with pytest.raises(ConfigError, match="3 unlabelled rows a step do not divide among 2"):
+        require_even_batches(config, 2)
+
+
+def test_the_averaged_weights_are_what_is_measured(tmp_path: Path) -> None:
+    loop = assembled(tmp_path, SUPERVISED)
+    assert loop.average is not None
+    assert loop.evaluated is loop.average.model
+    loop.average = None
+    assert loop.evaluated is loop.learner.model

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny, usual_lines, write_dataset
@@ -104,6 +105,20 @@ def test_an_unknown_mask_is_nan_and_an_unknown_label_null(drawn: tuple[Path, Pre
     assert known == {"images/08.png": "ill", "images/09.png": None}
     assert all(guess in ("ill", "sound") for guess in captions["predicted"])
     assert all(0.5 <= p <= 1 for p in captions["probability"])
+
+
+def test_the_pseudo_label_shown_is_the_one_that_would_be_taught(
+    drawn: tuple[Path, Predictor],
+) -> None:
+    run, predictor = drawn
+    with np.load(run / "strips.npz", allow_pickle=False) as file:
+        image, pseudo, decoder = file["image"], file["pseudo"], file["decoder"]
+    found = predictor.label(torch.from_numpy(image))
+    np.testing.assert_allclose(pseudo, found.pseudo.mask[:, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        decoder, found.prediction.mask_logits[:, 0].sigmoid().numpy(), atol=1e-6
+    )
+    assert not np.allclose(pseudo, decoder, atol=1e-4)
 
 
 def test_without_figures_nothing_is_drawn(drawn: tuple[Path, Predictor], tmp_path: Path) -> None:

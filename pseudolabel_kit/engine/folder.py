@@ -11,11 +11,12 @@ report.html
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,13 @@ class RunFolder:
         """Say why no new run can begin here, before any work for it is done.
 
         Raises:
-            RunError: it is being trained into, holds a run or other files, or is a file.
+            RunError: it is being trained into, holds a run or other files, is a file, or
+                may not be looked into.
         """
+        with self._permitted():
+            self._refuse(overwrite=overwrite)
+
+    def _refuse(self, *, overwrite: bool) -> None:
         if self._busy():
             raise RunError(f"{self.path}: another process is training into it")
         if self.config_file.exists() and not overwrite:
@@ -80,9 +86,11 @@ class RunFolder:
         """The configuration that the run was started with.
 
         Raises:
-            RunError: the folder holds no run.
+            RunError: the folder holds no run, or may not be looked into.
         """
-        if not self.config_file.is_file():
+        with self._permitted():
+            found = self.config_file.is_file()
+        if not found:
             raise RunError(f"{self.path}: not a run: there is no run.toml in it")
         return resolve(read_toml(self.config_file), origin=str(self.config_file))
 
@@ -132,6 +140,13 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a whole JSON file."""
         write_text(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    @contextlib.contextmanager
+    def _permitted(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise RunError(f"{self.path}: {error.strerror}") from None
 
     def _busy(self) -> bool:
         if not Path(self._lock.lock_file).exists():

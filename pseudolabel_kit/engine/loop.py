@@ -12,7 +12,7 @@ from torch import nn
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.sampling import rows_of_step
 from pseudolabel_kit.data.store import Subset
-from pseudolabel_kit.engine import checkpoint, schedule, watch
+from pseudolabel_kit.engine import checkpoint, oddities, schedule, watch
 from pseudolabel_kit.engine.audit import Drift, Record, verdict
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.checkpoint import Progress
@@ -20,18 +20,12 @@ from pseudolabel_kit.engine.evaluate import measure
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.seeding import seed_everything
-from pseudolabel_kit.engine.setup import (
-    Streams,
-    batch_size_of_process,
-    unlabelled_batch,
-)
+from pseudolabel_kit.engine.setup import Streams, unlabelled_batch
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Batch
 from pseudolabel_kit.isolate import isolated
-
-LOW_RATE = 0.01
 
 
 @dataclass(kw_only=True)
@@ -63,13 +57,16 @@ class Loop:
 
     def run(self, stop: Stop) -> bool:
         """Train until the end, or until asked to stop; whether the end was reached."""
+        if self.progress.step == 0:
+            self.warn(*oddities.before(self))
         while self.progress.step < self.clock.total:
             if self.consistency_due():
                 self.begin_consistency()
             self.train()
             if self.due(self.clock.steps(self.config.evaluate.every)):
                 self.end_epoch()
-            self.say_what_never_began()
+            if self.progress.step == self.clock.total:
+                self.warn(*oddities.after(self))
             stopping = self.agreed(stop)
             if self.due(self.config.train.checkpoint_every) or stopping:
                 self.save()
@@ -77,42 +74,10 @@ class Loop:
                 return False
         return True
 
-    def say_what_never_began(self) -> None:
-        """At the end, warn where L_u waited for a measure in vain."""
-        over = self.progress.step == self.clock.total
-        if over and self.labels and self.progress.consistency_began is None:
-            held = len(self.streams.held or ())
-            self.warn(
-                f"L_u never joined: {self.config.loss.consistency_start} was not reached; "
-                f"{held} labelled rows were held out for nothing"
-            )
-
-    def warn(self, text: str) -> None:
+    def warn(self, *texts: str) -> None:
         """Say aloud what a user should know of."""
-        self.log.event("warning", text)
-
-    def say_what_is_odd(self) -> None:
-        """Warn of settings that train less than they seem to."""
-        if self.progress.step:
-            return
-        start, reads = self.config.loss.consistency_start, self.learner.method.fuser.reads
-        if not self.labels and reads != "nothing":
-            self.warn("there are no unlabelled rows or loss.consistency is 0: L_u never joins")
-        if self.labels and schedule.is_criterion(start) and not len(self.streams.val):
-            self.warn(f"there are no val rows to reach {start} on: L_u never joins")
-        starts = {r: e.loss_ramp().start for r, e in self.learner.method.explainers.items()}
-        if self.labels and not schedule.is_criterion(start):
-            starts[CONSISTENCY] = start
-        for name, start in starts.items():
-            step = self.clock.steps(start)
-            rate = schedule.rate(self.config.optimiser, self.clock, step)
-            if step >= self.clock.total:
-                self.warn(f"loss term '{name}' joins at {start}, after the run's end: never")
-            elif rate < LOW_RATE:
-                self.warn(
-                    f"loss term '{name}' joins at {start}, when the learning rate is down to "
-                    f"{rate:.2g} of the first: it will train next to nothing"
-                )
+        for text in texts:
+            self.log.event("warning", text)
 
     def train(self) -> None:
         """One step, from rows to moved weights."""
@@ -157,7 +122,7 @@ class Loop:
 
     def rows(self, subset: Subset, number: int, stream: str, batch: int) -> Batch:
         """This process's share of a step's rows."""
-        mine = batch_size_of_process(batch, f"{stream} batch", self.fabric.world_size)
+        mine = batch // self.fabric.world_size
         positions = rows_of_step(
             number, count=len(subset), batch=batch, seed=self.config.train.seed, stream=stream
         )

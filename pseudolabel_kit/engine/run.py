@@ -35,6 +35,7 @@ from pseudolabel_kit.engine.setup import (
     make_streams,
     make_task,
     rehearse,
+    require_even_batches,
 )
 from pseudolabel_kit.engine.signals import stop_requests
 from pseudolabel_kit.errors import RunError
@@ -169,7 +170,6 @@ def _train(loop: Loop, *, resume: bool) -> Run:
             loop.restore(found)
         elif fabric.is_global_zero:
             folder.rewind(0)  # what was logged before the first checkpoint will be logged again
-        loop.say_what_is_odd()
         with stop_requests() as stop:
             ended = loop.run(stop)
         outcome = "finished" if ended else "interrupted"
@@ -191,6 +191,7 @@ def assemble(
     observers: tuple[object, ...] = (),
 ) -> Loop:
     """Everything of a run, ready for its first step; nothing has been written yet."""
+    require_even_batches(config, fabric.world_size)
     store, splits = data
     clock = make_clock(config, splits)
     audited = method.fuser.reads != "nothing" and can_join(config, clock, splits)

@@ -180,15 +180,19 @@ def unlabelled_batch(config: Config) -> int:
     return max(1, round(config.train.batch_size * config.train.unlabelled_ratio))
 
 
-def batch_size_of_process(total: int, name: str, processes: int) -> int:
-    """A process's share of a batch.
+def require_even_batches(config: Config, processes: int) -> None:
+    """Refuse batches that do not divide among the processes.
 
     Raises:
-        ConfigError: the batch does not divide evenly.
+        ConfigError: it names the batch.
     """
-    if total % processes:
-        raise ConfigError(f"{name}: {total} rows a step do not divide among {processes} processes")
-    return total // processes
+    batches = {"labelled": config.train.batch_size, "unlabelled": unlabelled_batch(config)}
+    for name, rows in batches.items():
+        if rows % processes:
+            raise ConfigError(
+                f"train.batch_size: {rows} {name} rows a step do not divide among {processes} "
+                "processes"
+            )
 
 
 def _check_shapes(backbone: str, prediction: Prediction, task: Task) -> None:

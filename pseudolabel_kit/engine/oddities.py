@@ -1,0 +1,46 @@
+"""What to warn of: settings that train less than they seem to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pseudolabel_kit.engine import schedule
+from pseudolabel_kit.engine.step import CONSISTENCY
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.engine.loop import Loop
+
+LOW_RATE = 0.01  # of the first
+
+
+def before(loop: Loop) -> Iterator[str]:
+    """What can be told before the first step."""
+    start, reads = loop.config.loss.consistency_start, loop.learner.method.fuser.reads
+    if not loop.labels and reads != "nothing":
+        yield "there are no unlabelled rows or loss.consistency is 0: L_u never joins"
+    if loop.labels and schedule.is_criterion(start) and not len(loop.streams.val):
+        yield f"there are no val rows to reach {start} on: L_u never joins"
+    starts = {r: e.loss_ramp().start for r, e in loop.learner.method.explainers.items()}
+    if loop.labels and not schedule.is_criterion(start):
+        starts[CONSISTENCY] = start
+    for name, start in starts.items():
+        step = loop.clock.steps(start)
+        rate = schedule.rate(loop.config.optimiser, loop.clock, step)
+        if step >= loop.clock.total:
+            yield f"loss term '{name}' joins at {start}, after the run's end: never"
+        elif rate < LOW_RATE:
+            yield (
+                f"loss term '{name}' joins at {start}, when the learning rate is down to "
+                f"{rate:.2g} of the first: it will train next to nothing"
+            )
+
+
+def after(loop: Loop) -> Iterator[str]:
+    """What can be told after the last step: that L_u waited for a measure in vain."""
+    if loop.labels and loop.progress.consistency_began is None:
+        start, held = loop.config.loss.consistency_start, len(loop.streams.held or ())
+        yield (
+            f"L_u never joined: {start} was not reached; "
+            f"{held} labelled rows were held out for nothing"
+        )
