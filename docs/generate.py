@@ -68,7 +68,7 @@ def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, s
             yield from rows(kind, f"{prefix}{name}.")
             continue
         default = "" if field.default is None else f"`{field.default}`"
-        yield f"`{prefix}{name}`", describe(kind), default, field.description or ""
+        yield f"`{prefix}{name}`", field.title or describe(kind), default, field.description or ""
 
 
 def components() -> Iterator[str]:

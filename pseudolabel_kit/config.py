@@ -12,17 +12,37 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from pseudolabel_kit.errors import ConfigError, nearest
+from pseudolabel_kit.plugin import moment
+from pseudolabel_kit.plugin.moment import Moment
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Moment = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(%|epochs?|steps?)$")]
-_MEASURE = "(accuracy|sensitivity|specificity|auc|(dice|miou)(_image|_patient)?)"
+MEASURES = (
+    *("dice", "dice_image", "dice_patient", "miou", "miou_image", "miou_patient"),
+    *("accuracy", "sensitivity", "specificity", "auc"),
+)
+
+
+def _of_a_known_measure(start: str) -> str:
+    measure = start.removeprefix("val.").partition(">=")[0]
+    if start.startswith("val.") and measure not in MEASURES:
+        hint = nearest(measure, MEASURES) or f"; expected one of {', '.join(MEASURES)}"
+        raise ValueError(f"there is no measure '{measure}'{hint}")
+    return start
+
+
 StartMoment = Annotated[
-    str, Field(pattern=rf"^(\d+(\.\d+)?(%|epochs?|steps?)|val\.{_MEASURE}>=\d*\.?\d+)$")
+    str,
+    Field(
+        pattern=rf"^({moment.PATTERN}|val\.[A-Za-z_]+>=\d*\.?\d+)$",
+        title=f"{moment.WRITTEN}, or val.dice>=0.5",
+    ),
+    AfterValidator(_of_a_known_measure),
 ]
 
 
@@ -67,9 +87,7 @@ class LossConfig(Section):
     classification: NotNegative = Field(1.0, description="beta")
     segmentation: NotNegative = Field(5.0, description="gamma")
     consistency: NotNegative = Field(1.0, description="eta")
-    consistency_start: StartMoment = Field(
-        "30%", description="when L_u joins: 20%, 5epochs, 100steps, or val.dice>=0.5"
-    )
+    consistency_start: StartMoment = Field("30%", description="when L_u joins")
     consistency_ramp: Moment = Field("20%", description="how long it grows to eta")
     background_weight: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="w of eq. 11 and 12"
@@ -243,7 +261,17 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     if first["type"] == "extra_forbidden":
         return f"there is no key '{key}'{_nearest_key(key)}"
-    return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    told = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":  # a pattern is no answer to a person
+        told = f"expected {_field(key).title}"
+    return f"{key} = {first['input']!r}: {told[0].lower()}{told[1:]}"
+
+
+def _field(key: str) -> FieldInfo:
+    table, _, name = key.partition(".")
+    section: Any = Config.model_fields[table].annotation
+    found: FieldInfo = section.model_fields[name]
+    return found
 
 
 def _nearest_key(key: str) -> str:

@@ -35,8 +35,24 @@ RECIPES = [offer.component.name for offer in catalogue().offers("recipe")]
         ({"optimiser": {"lr": 0}}, "optimiser.lr = 0: input should be greater than 0"),
         ({"optimiser": {"betas": [0.5]}}, "optimiser.betas"),
         ({"loss": {"background_weight": 0.0}}, "loss.background_weight = 0.0"),
-        ({"loss": {"consistency_start": "soon"}}, "loss.consistency_start = 'soon'"),
-        ({"loss": {"consistency_start": "val.dise>=0.5"}}, "loss.consistency_start = 'val.dise"),
+        (
+            {"loss": {"consistency_start": "soon"}},
+            "loss.consistency_start = 'soon': expected 20%, 5epochs or 100steps, or val.dice>=0.5",
+        ),
+        (
+            {"loss": {"consistency_start": "val.dise>=0.5"}},
+            "loss.consistency_start = 'val.dise>=0.5': there is no measure 'dise' "
+            "(did you mean 'dice'?)",
+        ),
+        (
+            {"loss": {"consistency_start": "val.loss>=0.5"}},
+            "loss.consistency_start = 'val.loss>=0.5': there is no measure 'loss'; "
+            "expected one of dice, dice_image,",
+        ),
+        (
+            {"evaluate": {"every": "1 epoch"}},
+            "evaluate.every = '1 epoch': expected 20%, 5epochs or 100steps",
+        ),
         ({"augment": {"shift": 0.7}}, "augment.shift = 0.7"),
         ({"data": {"labelled": 1.5}}, "data.labelled = 1.5"),
         ({"train": 3}, "train = 3: input should be a valid"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.plugin.moment import Moment
 from pseudolabel_kit.plugin.options import convert, options, to_text
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Part(Base):
     ranges: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     clip: bool = False
     path: Path
+    start: Moment = "10%"
 
 
 KNOWN = {option.name: option for option in options(Part)}
@@ -63,6 +65,7 @@ def test_options_are_described_for_people() -> None:
         ("ranges", "(float >= 0)/...|none", "none", ""),
         ("clip", "true|false", "false", ""),
         ("path", "Path", None, ""),
+        ("start", "20%, 5epochs or 100steps", "10%", ""),
     ]
 
 
@@ -99,6 +102,7 @@ def test_text_becomes_the_value_of_its_type(name: str, text: str, value: Any) ->
         ("ratios", "1/2", "expected float/float/float"),
         ("ratios", "a/b/c", "expected float/float/float"),
         ("share", "nan", "expected float > 0 and <= 1"),
+        ("start", "10", "start=10: expected 20%, 5epochs or 100steps"),
         ("clip", "maybe", r"expected true\|false"),
     ],
 )

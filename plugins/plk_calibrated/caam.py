@@ -23,10 +23,10 @@ from pseudolabel_kit.interfaces import (
     Ramp,
     Scale,
 )
+from pseudolabel_kit.plugin.moment import Moment
 
 Levels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
-Moment = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(%|epochs?|steps?)$")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,13 +93,16 @@ def to_text(value: object) -> str:
 
 
 def describe(annotation: Any) -> str:
-    """An annotation for people.
+    """An annotation for people; where a pydantic `Field` of it has a title, that.
 
     >>> describe(Literal["pixel", "paper"]), describe(int | None), describe(tuple[float, ...])
     ('pixel|paper', 'int|none', 'float/...')
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
+        titles = [getattr(mark, "title", None) for mark in arguments[1:]]
+        if told := [title for title in titles if isinstance(title, str)]:
+            return told[0]
         bounds = " and ".join(_bounds(arguments[1:]))
         return f"{describe(arguments[0])} {bounds}".strip()
     if origin is Literal:
