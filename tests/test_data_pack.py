@@ -44,18 +44,6 @@ def test_what_decides_the_pixels_decides_the_folder(opened: Callable[..., Store]
     assert len(folders) == 4
 
 
-def test_the_fingerprint_follows_the_pixels_and_not_the_folder(tmp_path: Path) -> None:
-    samples = [sample()]
-
-    def fingerprint(cache: str = "a", name: str = "listed", **options: object) -> str:
-        dataset = listed(samples, name=name)
-        return Store.open(dataset, cache=tmp_path / cache, **options).fingerprint  # type: ignore[arg-type]
-
-    assert fingerprint("a") == fingerprint("b")
-    others = (fingerprint(name="other"), fingerprint(size=4), fingerprint(region="black"))
-    assert len({fingerprint(), *others}) == 4
-
-
 @pytest.mark.parametrize("part", ["images.npy", "masks.npy", "pack.json"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_a_damaged_copy_is_decoded_again(

@@ -31,7 +31,6 @@ class Store:
         size: (H, W) in pixels.
         bits: 8 or 16, what each channel is kept in.
         folder: where the packed arrays lie.
-        fingerprint: changes whenever a pixel, label or split may have, wherever `folder` is.
     """
 
     rows: tuple[Row, ...]
@@ -42,7 +41,6 @@ class Store:
     size: tuple[int, int]
     bits: int
     folder: Path
-    fingerprint: str
 
     @classmethod
     def open(
@@ -86,7 +84,6 @@ class Store:
             size=(images.shape[2], images.shape[3]),
             bits=8 * images.dtype.itemsize,
             folder=folder,
-            fingerprint=pack.fingerprint(dataset, size=size, region=region),
         )
 
     @property
