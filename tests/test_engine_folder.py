@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,37 @@ def test_where_nothing_can_be_written_it_is_said(parent: str, tmp_path: Path) ->
     with pytest.raises(RunError, match=f"{path}: cannot be written: ") as refused:
         created(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def shut(tmp_path: Path) -> Iterator[Path]:
+    """A run that this process may not look into, for which root becomes somebody else."""
+    run = tmp_path / "run"
+    created(run).unlock()
+    run.chmod(0o000)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield run
+    if root:
+        os.seteuid(0)
+    run.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: folder.refuse(overwrite=False),
+        lambda folder: folder.create(Config(), overwrite=True),
+        lambda folder: folder.reopen(),
+        lambda folder: folder.config(),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_named(
+    use: Callable[[RunFolder], object], shut: Path
+) -> None:
+    with pytest.raises(RunError, match=f"^{shut}: Permission denied$"):
+        use(RunFolder(shut))
 
 
 def test_two_runs_at_once_are_refused_until_the_first_ends(tmp_path: Path) -> None:
