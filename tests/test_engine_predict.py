@@ -109,6 +109,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(copy: P
         assert load(copy, which="last").step == 2
 
 
+def test_damaged_best_weights_are_named_with_the_way_to_the_last_ones(copy: Path) -> None:
+    path = copy / "checkpoints" / BEST
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"best.*: damaged.*weights may be whole: --checkpoint last"):
+        load(copy)
+    assert load(copy, which="last").step == 3
+
+
 class Bomb:
     """Goes off when it is unpickled."""
 

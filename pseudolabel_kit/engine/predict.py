@@ -109,7 +109,12 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
 def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
     best = folder.checkpoints / BEST
     if which == "best" and best.exists():
-        return checkpoint.load(best, folder.config_hash())
+        try:
+            return checkpoint.load(best, folder.config_hash())
+        except RunError as error:
+            if "damaged" not in str(error):
+                raise
+            raise RunError(f"{error}; the last weights may be whole: --checkpoint last") from None
     found = checkpoint.newest(folder.checkpoints, folder.config_hash(), warn=warnings.warn)
     if found is None:
         raise RunError(f"{folder.path}: holds no checkpoint yet; train it with --resume")
