@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine import checkpoint, provenance
-from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint
+from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint, DamagedError
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
@@ -111,9 +111,7 @@ def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
     if which == "best" and best.exists():
         try:
             return checkpoint.load(best, folder.config_hash())
-        except RunError as error:
-            if "damaged" not in str(error):
-                raise
+        except DamagedError as error:
             raise RunError(f"{error}; the last weights may be whole: --checkpoint last") from None
     found = checkpoint.newest(folder.checkpoints, folder.config_hash(), warn=warnings.warn)
     if found is None:
