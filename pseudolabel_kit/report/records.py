@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.errors import RunError
 
 Json: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 
-
-class Measured(Protocol):
-    """The measures of one side of the split."""
-
-    @property
-    def split(self) -> str:
-        """Which side."""
-
-    @property
-    def measures(self) -> Mapping[str, float | None]:
-        """Values by name, None where undefined."""
-
-    @property
-    def intervals(self) -> Mapping[str, Sequence[float]]:
-        """(low, high) by name, where there is an interval."""
-
-    @property
-    def rows(self) -> int:
-        """How many images."""
-
-    @property
-    def patients(self) -> int:
-        """How many known patients."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """`evaluation-<split>.json`."""
-
-    split: str
-    measures: Mapping[str, float | None]
-    intervals: Mapping[str, Sequence[float]]
-    rows: int
-    patients: int
-    step: int | None = None
+_EVALUATION = TypeAdapter(Evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,23 +73,23 @@ def read_records(run: Path) -> Records:
         epochs=kinds["epoch"],
         audits=kinds["audit"],
         events=kinds["event"],
-        evaluations=_evaluations(run),
+        evaluations=read_evaluations(run),
         strips=_arrays(run / "strips.npz"),
         captions=_json(run / "strips.json"),
     )
 
 
-def _evaluations(run: Path) -> list[Evaluation]:
+def read_evaluations(run: Path) -> list[Evaluation]:
+    """What was measured of a run: test first, then val, then the others.
+
+    Raises:
+        RunError: a file is damaged.
+    """
     order = {"test": 0, "val": 1}
-    found = []
-    for path in run.glob("evaluation-*.json"):
-        content = _json(path)
-        try:
-            known = {name: content[name] for name in ("split", "measures", "intervals", "rows")}
-            patients, step = content["patients"], content.get("step")
-        except KeyError as error:
-            raise RunError(f"{path}: damaged: there is no {error} in it") from None
-        found.append(Evaluation(**known, patients=patients, step=step))
+    found = [
+        _parsed(path, _text(path), _EVALUATION.validate_json)
+        for path in run.glob("evaluation-*.json")
+    ]
     return sorted(found, key=lambda e: (order.get(e.split, 2), e.split))
 
 
@@ -155,9 +124,12 @@ def _text(path: Path) -> str:
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 
-def _parsed(where: object, text: str, parse: Any) -> Json:
+def _parsed(where: object, text: str, parse: Callable[[str], T]) -> T:
     try:
-        content: Json = parse(text)
+        return parse(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RunError(f"{where}: damaged: {key}: {first['msg']}") from None
     except ValueError as error:
         raise RunError(f"{where}: damaged: {error}") from None
-    return content

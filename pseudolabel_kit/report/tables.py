@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from pseudolabel_kit.report.records import Measured
+from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.report.words import GROUPS, figure
 
 
-def measures_table(evaluations: Sequence[Measured]) -> Table:
-    """One row a measure, one column a split, each with its 95% interval."""
-    table = Table(caption="95% intervals over patients, or images where patients are not known")
+def measures_table(evaluations: Sequence[Evaluation]) -> Table:
+    """One row a measure, one column a split, each with its 95% interval where there is one."""
+    caption = "95% intervals over patients, or images where patients are not known"
+    table = Table(caption=caption if any(e.intervals for e in evaluations) else None)
     table.add_column("measure")
     for evaluation in evaluations:
         table.add_column(
@@ -29,13 +30,13 @@ def measures_table(evaluations: Sequence[Measured]) -> Table:
     return table
 
 
-def holdings(evaluation: Measured) -> str:
+def holdings(evaluation: Evaluation) -> str:
     """How much was measured, like "120 images, 14 patients"."""
     patients = f", {evaluation.patients} patients" if evaluation.patients else ""
     return f"{evaluation.rows} images{patients}"
 
 
-def cell(evaluation: Measured, name: str) -> Text:
+def cell(evaluation: Evaluation, name: str) -> Text:
     """A value and, dimmed, its interval."""
     value = evaluation.measures.get(name)
     text = Text(figure(value), style="bold" if value is not None else "dim")
