@@ -165,8 +165,8 @@ def strips(images: int, side: int) -> dict[str, Any]:
     body = ((rows - 0.5) ** 2 / 0.2 + (columns - 0.5) ** 2 / 0.22 < 1) * 0.6
     for centre in (0.32, 0.68):
         body[(rows - 0.5) ** 2 / 0.08 + (columns - centre) ** 2 / 0.02 < 1] = 0.15
-    found = {name: [] for name in ("image", "truth", "decoder", "pseudo")}  # type: ignore[var-annotated]
-    found |= {"evidence/caam:map=cam": [], "evidence/caam": [], "evidence/ig:steps=8": []}
+    answers, evidence = ("image", "truth", "decoder", "pseudo"), ("cam", "caam", "ig:steps=8")
+    found = {name: [] for name in (*answers, *(f"evidence/{each}" for each in evidence))}  # type: ignore[var-annotated]
     for i in range(images):
         y, x = 0.4 + 0.2 * random.random(), 0.32 if i % 2 else 0.68
         distance = np.sqrt((rows - y) ** 2 + (columns - x) ** 2)
@@ -176,7 +176,7 @@ def strips(images: int, side: int) -> dict[str, Any]:
         found["truth"].append(np.where(i == images - 1, np.nan, lesion.astype(float)))
         found["decoder"].append(1 / (1 + np.exp(60 * (distance - 0.1))) * (0.95 if i < 4 else 0.2))
         found["pseudo"].append(1 / (1 + np.exp(40 * (distance - 0.09))) * (0.9 if i < 4 else 0.1))
-        found["evidence/caam:map=cam"].append(np.exp(-distance * 5))
+        found["evidence/cam"].append(np.exp(-distance * 5))
         found["evidence/caam"].append(1 - np.exp(-distance * 6))
         found["evidence/ig:steps=8"].append(np.clip(random.random(body.shape) * body * 1.5, 0, 1))
     arrays = {name: np.array(maps, dtype=np.float32) for name, maps in found.items()}

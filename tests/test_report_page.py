@@ -116,6 +116,13 @@ def test_whatever_a_run_holds_is_escaped(run: Path) -> None:
     assert Outline(page).open == []
 
 
+def test_no_interval_is_announced_where_none_was_drawn(run: Path) -> None:
+    assert "95% interval" in page_of(run)
+    for path in run.glob("evaluation-*.json"):
+        write_json(path, json.loads(path.read_text()) | {"intervals": {}})
+    assert "95% interval" not in page_of(run)
+
+
 def test_no_patient_is_named(run: Path) -> None:
     captions = json.loads((run / "strips.json").read_text())
     write_json(run / "strips.json", captions | {"patients": ["Jane Doe", "John Doe"]})

@@ -31,7 +31,8 @@ def drawn(folder: Path, **arrays: NDArray[Any]) -> Strip:
 
 def test_a_strip_tells_the_whole_story(tmp_path: Path) -> None:
     first, *_, last = strips(read_records(make_run(tmp_path / "run")))
-    titles = ["image", "truth", "caam:map=cam", "caam", "ig:steps=8", "decoder", "pseudo label"]
+    evidence = ["CAM", "CAAM", "integrated gradients, steps=8"]
+    titles = ["image", "truth", *evidence, "decoder", "pseudo label"]
     assert [panel.title for panel in first.panels] == titles
     assert (first.name, first.truth, first.predicted) == (
         "images/slice-000.png",
@@ -77,6 +78,19 @@ def test_maps_share_one_scale(tmp_path: Path) -> None:
     strip = drawn(tmp_path, image=image, **{"evidence/low": low, "evidence/high": high})
     dark, bright = (pixels(p.source).mean() for p in strip.panels[2:])
     assert bright > dark + 50
+
+
+def test_evidence_is_titled_by_its_reference(tmp_path: Path) -> None:
+    map_ = np.zeros((1, 8, 8), dtype=np.float32)
+    references = ["cam:levels=1/2:target=predicted", "ig", "mine/cam", "other:a=b", "decoder"]
+    strip = drawn(tmp_path, image=map_[None], **{f"evidence/{each}": map_ for each in references})
+    assert [panel.title for panel in strip.panels[2:]] == [
+        "CAM, levels=1/2, target=predicted",
+        "integrated gradients",
+        "mine/cam",
+        "other, a=b",
+        "decoder",
+    ]
 
 
 def test_without_stored_pictures_there_are_no_strips(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from pseudolabel_kit.report.records import Records
 
 SIDE = 224
 TRUTH, MARKED = (0.0, 0.9, 1.0), (1.0, 1.0, 1.0)
-TITLES = {"cam": "CAM", "caam": "CAAM", "decoder": "decoder", "pseudo": "pseudo label"}
+ANSWERS = {"decoder": "decoder", "pseudo": "pseudo label"}
+EVIDENCE = {
+    "cam": "CAM",
+    "caam": "CAAM",
+    "ig": "integrated gradients",
+    "input-x-gradient": "input x gradient",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +91,7 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
     for name in _maps(arrays):
         map_ = _fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
         picture = blended(image, map_)
-        if name in ("decoder", "pseudo"):
+        if name in ANSWERS:
             _trace(picture, map_ >= 0.5, MARKED)
         if lesion is not None:
             _trace(picture, lesion, TRUTH)
@@ -94,11 +100,13 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
 
 def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     evidence = [name for name in arrays if name.startswith("evidence/")]
-    return [n for n in ("cam", "caam", *evidence, "decoder", "pseudo") if n in arrays]
+    return evidence + [name for name in ANSWERS if name in arrays]
 
 
-def _title(name: str) -> str:
-    return TITLES.get(name, name.removeprefix("evidence/"))
+def _title(array: str) -> str:
+    """An answer's name, or what "evidence/ig:steps=8" is: "integrated gradients, steps=8"."""
+    name, *options = array.removeprefix("evidence/").split(":")
+    return ANSWERS.get(array) or ", ".join([EVIDENCE.get(name, name), *options])
 
 
 def _fitted_image(image: NDArray[Any]) -> NDArray[np.float64]:
