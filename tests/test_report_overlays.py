@@ -31,9 +31,8 @@ def test_values_out_of_range_and_nan_are_clipped() -> None:
 def test_an_outline_is_drawn_where_the_map_passes_one_half() -> None:
     map_ = np.zeros((7, 7))
     map_[1:6, 1:6] = 0.9
-    changed = (
-        overlay(np.zeros((7, 7)), map_, outline=0.5) != overlay(np.zeros((7, 7)), map_)
-    ).any(-1)
+    grey = np.zeros((7, 7))
+    changed = (overlay(grey, map_, outline=0.5) != overlay(grey, map_)).any(-1)
     ring = map_ > 0
     ring[2:5, 2:5] = False
     np.testing.assert_array_equal(changed, ring)
