@@ -21,12 +21,12 @@ from pseudolabel_kit.engine.evaluate import (
     Evaluation,
     evaluate,
     measure,
-    read_evaluations,
     write_evaluation,
 )
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.report.records import read_evaluations
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +56,12 @@ def test_batches_do_not_change_the_measures(
     assert parts.compute() == pytest.approx(whole.compute())
 
 
-def test_evaluations_are_read_back_in_the_order_of_sides(loop: Loop, tmp_path: Path) -> None:
+def test_evaluations_are_read_back_as_they_were_written(loop: Loop, tmp_path: Path) -> None:
     measures = measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
-    for split in ("test", "val", "labelled"):
+    for split in ("labelled", "val", "test"):
         written = write_evaluation(loop.folder, measures, split, loop.config, step=3)
     found = read_evaluations(loop.folder.path)
-    assert [each.split for each in found] == ["labelled", "val", "test"]
+    assert [each.split for each in found] == ["test", "val", "labelled"]
     assert isinstance(found[0], Evaluation)
     assert found[0].measures == written.measures
     assert {k: tuple(v) for k, v in found[0].intervals.items()} == written.intervals

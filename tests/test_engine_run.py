@@ -24,10 +24,11 @@ from tiny import (
 from torch import Tensor
 
 from pseudolabel_kit.engine import run as run_module
-from pseudolabel_kit.engine.evaluate import evaluate, read_evaluations
+from pseudolabel_kit.engine.evaluate import evaluate
 from pseudolabel_kit.engine.run import configure, default_folder, train
 from pseudolabel_kit.errors import ConfigError, DataError, RunError
 from pseudolabel_kit.plugin.hooks import hookimpl
+from pseudolabel_kit.report.records import read_evaluations
 
 FAST = {"train": {"steps": 4}, "method": {"explainer": "none"}}
 
@@ -141,7 +142,7 @@ def test_where_a_run_comes_from_is_written_down(tmp_path: Path) -> None:
 def test_an_evaluation_is_written_and_read_back(tmp_path: Path) -> None:
     learnt(tmp_path / "run")
     test = evaluate(tmp_path / "run", "test", which="last")
-    val, again = read_evaluations(tmp_path / "run")
+    again, val = read_evaluations(tmp_path / "run")
     assert (val.split, val.rows, val.patients) == ("val", 6, 6)
     assert (test.split, test.rows, test.step) == ("test", 12, 4)
     assert asdict(again)["measures"] == test.measures

@@ -43,7 +43,7 @@ def test_a_moment_is_a_number_of_steps(moment: str, steps: int) -> None:
     "moment", ["", "20", "20 %", "-1steps", "20percent", "1epochss", "%", "a%"]
 )
 def test_what_is_no_moment_is_refused_with_the_three_ways_to_write_one(moment: str) -> None:
-    with pytest.raises(ConfigError, match="expected 20%, 2epochs or 50steps"):
+    with pytest.raises(ConfigError, match="expected 20%, 5epochs or 100steps"):
         CLOCK.steps(moment)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -117,10 +116,3 @@ def _gather(measures: Measures, fabric: Fabric) -> None:
         torch.distributed.all_gather_object(shares, measures.rows)
         for share in shares:
             measures.merge(share)
-
-
-def read_evaluations(folder: Path) -> list[Evaluation]:
-    """The evaluations that a run's folder holds, val before test."""
-    order = ["labelled", "unlabelled", "val", "test"]
-    files = sorted(folder.glob("evaluation-*.json"), key=lambda f: order.index(f.stem[11:]))
-    return [Evaluation(**json.loads(file.read_text(encoding="utf-8"))) for file in files]

@@ -10,8 +10,9 @@ from math import ceil, cos, pi
 from pseudolabel_kit.config import OptimiserConfig
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Ramp
+from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 
-_MOMENT = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>%|epochs?|steps?)")
+_MOMENT = re.compile(f"(?={PATTERN}$)(?P<number>[\\d.]+)(?P<unit>.+)")
 _CRITERION = re.compile(r"val\.(?P<measure>[a-z_]+)>=(?P<bound>\d*\.?\d+)")
 
 
@@ -35,7 +36,7 @@ class Clock:
         """
         match = _MOMENT.fullmatch(moment)
         if match is None:
-            raise ConfigError(f"'{moment}' is no moment: expected 20%, 2epochs or 50steps")
+            raise ConfigError(f"'{moment}' is no moment: expected {WRITTEN}")
         unit = {"%": self.total / 100, "e": self.epoch, "s": 1}[match["unit"][0]]
         return round(float(match["number"]) * unit)
 
