@@ -97,10 +97,10 @@ def train(
     Raises:
         ConfigError, PluginError, DataError, RunError: see each; the message names the fix.
 
-    Example:
-        >>> run = train({"train": {"steps": 100}})  # doctest: +SKIP
-        >>> run.folder  # doctest: +SKIP
-        PosixPath('runs/20260101-120000-sharpen')
+    Example::
+
+        run = train({"train": {"steps": 100}}, out="runs/short")
+        evaluate(run, "test").measures["dice"]
     """
     prefer_determinism()
     chosen = _configuration(config, out, resume=resume)
