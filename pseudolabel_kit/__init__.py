@@ -2,8 +2,7 @@
 
 Everything a script needs, imported when first used: `import pseudolabel_kit` loads no torch.
 
-    config = resolve({"method": {"fuser": "fixmatch"}})   # pseudolabel_kit.config
-    run = pseudolabel_kit.train(config)
+    run = pseudolabel_kit.train({"method": {"fuser": "fixmatch", "explainer": "none"}})
     pseudolabel_kit.evaluate(run, split="test")
     predictor = pseudolabel_kit.load(run)
     fuser = pseudolabel_kit.build("fuser", "sharpen:norm=pixel")

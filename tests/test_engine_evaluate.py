@@ -24,6 +24,7 @@ from pseudolabel_kit.engine.evaluate import (
     write_evaluation,
 )
 from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.report.records import read_evaluations
@@ -86,6 +87,7 @@ def test_data_that_changed_since_is_refused(tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "data")
     run = train(tiny({"data": {"source": str(source)}}, steps(2)), out=tmp_path / "run")
     assert evaluate(run, "test").rows == 2
+    assert load(run, which="last").step == 2
     moved = {"labelled": "test", "test": "labelled"}
     lines = [{**line, "split": moved.get(line["split"], line["split"])} for line in usual_lines()]
     write_manifest(tmp_path / "data", lines)
