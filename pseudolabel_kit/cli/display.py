@@ -29,6 +29,7 @@ class Display:
         self._stack = ExitStack()
         self._bar = progress_bar(TextColumn("{task.fields[rate]}"))
         self._task = TaskID(0)
+        self._seen = 0
 
     @hookimpl
     def plk_run_started(self, run: Run) -> None:
@@ -42,8 +43,9 @@ class Display:
     @hookimpl
     def plk_step_ended(self, step: int) -> None:
         """Move the bar."""
-        speed = self._bar.tasks[self._task].speed
-        rate = f"{speed:.1f} steps/s" if speed else ""
+        self._seen += 1  # steps may be told in bursts: the rate is that since the start
+        elapsed = self._bar.tasks[self._task].elapsed
+        rate = f"{self._seen / elapsed:.1f} steps/s" if elapsed else ""
         self._bar.update(self._task, completed=step, rate=rate)
 
     @hookimpl
