@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_support import write_manifest
 from PIL import Image
 from tiny import (
     cache_folder,
@@ -16,7 +17,6 @@ from tiny import (
     training,
     usual_lines,
     write_dataset,
-    write_manifest,
 )
 
 Lines = list[dict[str, str]]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from data_support import write_manifest
 from tiny import (
     SUPERVISED,
     assembled,
@@ -13,7 +14,6 @@ from tiny import (
     tiny,
     usual_lines,
     write_dataset,
-    write_manifest,
 )
 
 from pseudolabel_kit.engine import evaluate as evaluate_module
@@ -23,6 +23,7 @@ from pseudolabel_kit.engine.evaluate import (
     measure,
     write_evaluation,
 )
+from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
@@ -104,3 +105,18 @@ def test_a_resumed_run_keeps_its_provenance(tmp_path: Path) -> None:
     after = json.loads((run.folder / "provenance.json").read_text())
     assert [len(p["resumed"]) for p in (before, after)] == [0, 1]
     assert {**after, "resumed": []} == before
+
+
+def test_a_run_killed_before_its_provenance_was_written_begins_anew(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(tiny(steps(2)), overwrite=False)
+    folder.unlock()
+    run = train(out=folder.path, resume=True)
+    assert json.loads((run.folder / "provenance.json").read_text())["resumed"] == []
+
+
+def test_what_was_trained_does_not_go_on_without_its_provenance(tmp_path: Path) -> None:
+    run = train(tiny(steps(2)), out=tmp_path / "run")
+    (run.folder / "provenance.json").unlink()
+    with pytest.raises(RunError, match=r"provenance\.json: cannot be read"):
+        train(out=run.folder, resume=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_support import write_manifest
 from PIL import Image
 from tiny import (
     SUPERVISED,
@@ -17,7 +18,6 @@ from tiny import (
     tiny,
     usual_lines,
     write_dataset,
-    write_manifest,
 )
 from torch import Tensor
 

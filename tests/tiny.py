@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import csv
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_support import write_manifest
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
@@ -152,16 +152,6 @@ def usual_lines() -> list[dict[str, str]]:
         }
         for number, split in enumerate(sides)
     ]
-
-
-def write_manifest(folder: Path, lines: Sequence[Mapping[str, str]]) -> Path:
-    columns = list(dict.fromkeys(column for line in lines for column in line))
-    file = folder / "manifest.csv"
-    with file.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(lines)
-    return file
 
 
 # ── refusals ────────────────────────────────────────────────────────────────────────

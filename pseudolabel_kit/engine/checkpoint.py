@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
-from torch import Tensor, nn
+from torch import Tensor
 
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
@@ -153,11 +153,6 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with a prefix before their names."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def weights_digest(module: nn.Module) -> str:
-    """A hash of all weights, to compare runs bit for bit."""
-    return _digest({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str = "") -> str:

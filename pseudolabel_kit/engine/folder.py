@@ -94,6 +94,10 @@ class RunFolder:
             raise RunError(f"{self.path}: not a run: there is no run.toml in it")
         return resolve(read_toml(self.config_file), origin=str(self.config_file))
 
+    def trained(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints.glob("*.safetensors"))
+
     def config_hash(self) -> str:
         """A hash of `run.toml` as it stands: checkpoints say which configuration they are of."""
         return hashlib.blake2b(self.config_file.read_bytes(), digest_size=16).hexdigest()

@@ -85,7 +85,7 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
     task = provenance.task(folder)
     method = Method.build(config.method)
     model, states = make_model(config, method, task)
-    found = _checkpoint(folder, config, which)
+    found = _checkpoint(folder, which)
     averaged = checkpoint.under("average", found.tensors)
     try:
         model.load_state_dict(averaged or checkpoint.under("learner.model", found.tensors))
@@ -106,7 +106,7 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
     )
 
 
-def _checkpoint(folder: RunFolder, config: Config, which: str) -> Checkpoint:
+def _checkpoint(folder: RunFolder, which: str) -> Checkpoint:
     best = folder.checkpoints / BEST
     if which == "best" and best.exists():
         try:

@@ -144,12 +144,11 @@ def _claim(loop: Loop, data: tuple[Store, Splits], *, resume: bool, overwrite: b
     folder, problem = loop.folder, None
     if loop.fabric.is_global_zero:
         try:
-            if resume:
-                folder.reopen()
+            folder.reopen() if resume else folder.create(loop.config, overwrite=overwrite)
+            if folder.trained():
                 origin = require_same_data(folder, loop.config.data.source, *data)
                 origin["resumed"].append(occasion(loop.fabric))
-            else:
-                folder.create(loop.config, overwrite=overwrite)
+            else:  # a new run, or one that was killed before its first checkpoint
                 origin = provenance(loop.config, *data, loop.fabric, loop.learner)
             folder.write_json(FILE, origin)
         except RunError as error:
