@@ -50,18 +50,55 @@ def segmentation(
     return LossTerm(total=pixels.mean(dim=(1, 2, 3)) * has_mask, count=has_mask.to(pixels.dtype))
 
 
+def dice(mask_logits: Tensor, mask: Tensor, has_mask: Tensor) -> LossTerm:
+    """Soft Dice loss, 1 - 2 sum(pq) / (sum(p) + sum(q)), over rows with a mask (Milletari, 2016).
+
+    Each row and channel by itself, then the mean over channels; one pixel is added above and
+    below, so that an empty answer to an empty mask costs nothing.
+    """
+    p = mask_logits.sigmoid()
+    overlap, size = (p * mask).sum(dim=(2, 3)), p.sum(dim=(2, 3)) + mask.sum(dim=(2, 3))
+    loss = 1 - (2 * overlap + 1) / (size + 1)
+    return LossTerm(total=loss.mean(dim=1) * has_mask, count=has_mask.to(loss.dtype))
+
+
+def supervised(
+    prediction: Prediction, batch: Batch, *, background_weight: float
+) -> dict[str, LossTerm]:
+    """Eq. 1 on rows with a label and eq. 11 on rows with a mask, for the heads that there are."""
+    terms = {}
+    if prediction.class_logits is not None:
+        terms["classification"] = classification(
+            prediction.class_logits, batch.label, batch.has_label
+        )
+    if prediction.mask_logits is not None:
+        terms["segmentation"] = segmentation(
+            prediction.mask_logits, batch.mask, batch.has_mask, background_weight
+        )
+    return terms
+
+
 def consistency(
     student: Prediction, pseudo: PseudoLabels, *, background_weight: float
-) -> Mapping[str, LossTerm]:
+) -> dict[str, LossTerm]:
     """L_u (eq. 12): weighted BCE on masks, cross-entropy on labels, over ALL pixels and rows.
 
     Ignored pixels and rows count in the denominator, as in FixMatch, so that few confident
     ones do not pull as hard as many.
     """
-    pixels = weighted_bce(student.mask_logits, pseudo.mask, background_weight) * pseudo.mask_weight
-    everyone = torch.ones_like(pixels[:, 0, 0, 0])
-    terms = {"mask": LossTerm(total=pixels.mean(dim=(1, 2, 3)), count=everyone)}
+    terms = {}
+    if pseudo.mask is not None and pseudo.mask_weight is not None:
+        logits = student.need_masks("L_u")
+        pixels = weighted_bce(logits, pseudo.mask, background_weight) * pseudo.mask_weight
+        terms["mask"] = mean_over_pixels(pixels)
     if pseudo.label is not None and pseudo.label_weight is not None:
-        entropy = F.cross_entropy(student.class_logits, pseudo.label, reduction="none")
-        terms["label"] = LossTerm(total=entropy * pseudo.label_weight, count=everyone)
+        entropy = F.cross_entropy(student.need_classes("L_u"), pseudo.label, reduction="none")
+        weighed = entropy * pseudo.label_weight
+        terms["label"] = LossTerm(total=weighed, count=torch.ones_like(weighed))
     return terms
+
+
+def mean_over_pixels(pixels: Tensor) -> LossTerm:
+    """The mean of a loss (B,K,H,W) over all pixels of all rows, each row counting once."""
+    rows = pixels.mean(dim=(1, 2, 3))
+    return LossTerm(total=rows, count=torch.ones_like(rows))

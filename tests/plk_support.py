@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plk_calibrated.caam import Caam, Cam
-from plk_calibrated.input_x_gradient import InputXGradient
+from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.vgg import VggMultiscale, VggNet
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Part, Prediction, Scale, Task

@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 KIT = "pseudolabel_kit"
-PUBLIC = {"errors", "interfaces", "isolate", "losses", "plugin"}
+PUBLIC = {"attribution", "errors", "evidence", "interfaces", "isolate", "losses", "plugin", "weights"}
 
 LAYERS = [
-    {"errors", "files", "interfaces", "isolate", "losses"},
+    {"attribution", "errors", "evidence", "files", "interfaces", "isolate", "losses", "weights"},
     {"builtin", "config", "data", "plugin"},
     {"engine", "report"},
+    {"compare"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from plk_support import Toy, begun, make_batch, make_net, make_task
 
-from plk_calibrated.attribution import Baseline, baseline_of, evidence, smooth
-from plk_calibrated.input_x_gradient import InputXGradient
+from pseudolabel_kit.attribution import Baseline, baseline_of
+from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
-from plk_calibrated.target import target_class
+from pseudolabel_kit.evidence import smooth, target_class, to_evidence as evidence
 from pseudolabel_kit.interfaces import Task
 
 

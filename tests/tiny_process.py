@@ -26,7 +26,7 @@ PRELOADED = [
     "pseudolabel_kit.cli.training",
     "pseudolabel_kit.cli.train",
     "plk_calibrated.caam",
-    "plk_calibrated.input_x_gradient",
+    "plk_captum.input_x_gradient",
     "plk_calibrated.sharpen",
     "plk_calibrated.vgg",
 ]

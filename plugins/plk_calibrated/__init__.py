@@ -26,12 +26,6 @@ COMPONENTS = [
         "Integrated gradients of a class score, by captum.",
     ),
     Component(
-        "explainer",
-        "input-x-gradient",
-        "plk_calibrated.input_x_gradient:InputXGradient",
-        "One gradient times the distance from a baseline.",
-    ),
-    Component(
         "fuser",
         "sharpen",
         "plk_calibrated.sharpen:Sharpen",

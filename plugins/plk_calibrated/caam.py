@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from plk_calibrated.target import Target, target_class
 from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.evidence import Target, minmax, target_class
 from pseudolabel_kit.interfaces import (
     Batch,
     Explainer,
@@ -44,7 +44,7 @@ class Cam(Explainer):
 
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
         """(B,1,H,W): the mean over levels of the min-max scaled maps, enlarged."""
-        label = target_class(self.target, prediction.class_logits, self.task)
+        label = target_class(self.target, prediction.need_classes("cam"), self.task)
         scales = _chosen(prediction, self.levels, "cam")
         return _evidence([cam(scale, label) for scale in scales], images)
 
@@ -114,12 +114,6 @@ def cam(scale: Scale, label: Tensor) -> Tensor:
 def caam(scale: Scale) -> Tensor:
     """CAAM (B,1,h,w): the sum of the feature maps (eq. 3)."""
     return scale.features.float().sum(dim=1, keepdim=True)
-
-
-def minmax(maps: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Each image's map (B,1,h,w) scaled to [0, 1] over its own pixels; a flat one is 0."""
-    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
-    return (maps - low) / (high - low + epsilon)
 
 
 def _evidence(maps: Sequence[Tensor], images: Tensor) -> Tensor:

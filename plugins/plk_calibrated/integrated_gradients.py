@@ -9,7 +9,7 @@ import captum.attr  # type: ignore[import-untyped]
 from pydantic import Field
 from torch import Tensor
 
-from plk_calibrated.attribution import Attribution, Classify
+from pseudolabel_kit.attribution import Attribution, Classify
 
 Method = Literal[
     "riemann_right", "riemann_left", "riemann_middle", "riemann_trapezoid", "gausslegendre"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from plk_calibrated.target import lesion_classes
+from pseudolabel_kit.evidence import lesion_classes
 from pseudolabel_kit.interfaces import Evidence, Fuser, Prediction, PseudoLabels
 
 Norm = Literal["image-rms", "pixel", "batch-rms", "paper"]
@@ -60,7 +60,7 @@ class Sharpen(Fuser):
 
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
         """Masks (B,K,H,W) in [0, 1] with weight 1 everywhere; computed in float32."""
-        logits = prediction.mask_logits.float()
+        logits = prediction.need_masks("sharpen").float()
         votes = self._evidence_votes(prediction, evidence)
         if votes:
             if self.ratios[2]:
@@ -74,7 +74,7 @@ class Sharpen(Fuser):
         self, prediction: Prediction, evidence: Mapping[str, Evidence]
     ) -> list[Vote]:
         """Evidence a, gated, lifted to (1-a, a); what has no weight has no vote."""
-        ratio = {"class-map": self.ratios[0], "attribution": self.ratios[1]}
+        ratio = {"class-map": self.ratios[0], "attribution": self.ratios[1], "uncertainty": 0.0}
         sharers = Counter(item.family for item in evidence.values())
         gate = self._gate(prediction)
         return [
@@ -91,9 +91,9 @@ class Sharpen(Fuser):
 
     def _gate(self, prediction: Prediction) -> Tensor:
         """(B,1,1,1) in [0, 1]: how likely each image is to hold a lesion at all."""
-        logits = prediction.class_logits.float()
         if self.gate == "none":
-            return logits.new_ones(len(logits), 1, 1, 1)
+            return prediction.need_masks("sharpen").new_ones(1, 1, 1, 1)
+        logits = prediction.need_classes("sharpen:gate").float()
         if self.gate == "probability":
             share = torch.softmax(logits, dim=1)
         else:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-
 from pseudolabel_kit.interfaces import Evidence, Fuser, Prediction, PseudoLabels
 
 
@@ -18,6 +16,5 @@ class Nothing(Fuser):
     reads: ClassVar[Literal["evidence", "prediction", "nothing"]] = "nothing"
 
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        """The decoder's own masks (B,K,H,W), with weight 0."""
-        mask = torch.sigmoid(prediction.mask_logits.float())
-        return PseudoLabels(mask=mask, mask_weight=torch.zeros_like(mask[:, :1]))
+        """Nothing."""
+        return PseudoLabels()

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from pseudolabel_kit.errors import PluginError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-Family: TypeAlias = Literal["class-map", "attribution"]
+    Features: TypeAlias = tuple[Tensor, ...]
+
+Family: TypeAlias = Literal["class-map", "attribution", "uncertainty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,26 +75,55 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A model's answer to a batch of images.
+    """A model's answer to a batch of images. A model may lack one of the two heads.
 
     Attributes:
-        class_logits: (B,N).
-        mask_logits: (B,K,H,W).
+        class_logits: (B,N), or None where the model does not classify.
+        mask_logits: (B,K,H,W), or None where the model does not segment.
         scales: shallowest first; empty where the classifier has no linear head to map.
+        sides: whatever else the backbone's own loss reads (deep supervision, edges); each
+            has the rows as its first axis.
     """
 
-    class_logits: Tensor
-    mask_logits: Tensor
+    class_logits: Tensor | None = None
+    mask_logits: Tensor | None = None
     scales: tuple[Scale, ...] = ()
+    sides: tuple[Tensor, ...] = ()
 
     def rows(self, chosen: slice) -> Prediction:
         """The prediction of some of the batch's rows."""
-        scales = tuple(replace(s, features=s.features[chosen]) for s in self.scales)
         return Prediction(
-            class_logits=self.class_logits[chosen],
-            mask_logits=self.mask_logits[chosen],
-            scales=scales,
+            class_logits=None if self.class_logits is None else self.class_logits[chosen],
+            mask_logits=None if self.mask_logits is None else self.mask_logits[chosen],
+            scales=tuple(replace(s, features=s.features[chosen]) for s in self.scales),
+            sides=tuple(side[chosen] for side in self.sides),
         )
+
+    def need_classes(self, part: str) -> Tensor:
+        """The class logits (B,N), for a part that cannot do without.
+
+        Raises:
+            PluginError: the model does not classify; it names the part.
+        """
+        if self.class_logits is None:
+            raise PluginError(
+                f"{part}: this backbone does not classify: expected one with class scores, "
+                "such as vgg-multiscale"
+            )
+        return self.class_logits
+
+    def need_masks(self, part: str) -> Tensor:
+        """The mask logits (B,K,H,W), for a part that cannot do without.
+
+        Raises:
+            PluginError: the model does not segment; it names the part.
+        """
+        if self.mask_logits is None:
+            raise PluginError(
+                f"{part}: this backbone does not segment: expected one with a decoder, "
+                "such as vgg-multiscale"
+            )
+        return self.mask_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +144,14 @@ class PseudoLabels:
     """The targets that stand in for the missing truth of unlabelled rows, detached.
 
     Attributes:
-        mask: (B,K,H,W) in [0, 1], soft or hard.
-        mask_weight: (B,1,H,W) >= 0; 0 = ignore the pixel.
+        mask: (B,K,H,W) in [0, 1], soft or hard, or None where only classes are labelled.
+        mask_weight: (B,1,H,W) >= 0; 0 = ignore the pixel; None together with `mask`.
         label: (B,N) class probabilities, or None where only masks are labelled.
         label_weight: (B,) >= 0, or None together with `label`.
     """
 
-    mask: Tensor
-    mask_weight: Tensor
+    mask: Tensor | None = None
+    mask_weight: Tensor | None = None
     label: Tensor | None = None
     label_weight: Tensor | None = None
 
@@ -126,10 +161,16 @@ class View:
     """Unlabelled rows on their way from the weak view to what the student is shown.
 
     Whoever moves pixels in `batch` moves them in `pseudo` too.
+
+    Attributes:
+        on_features: changes the student's feature maps between encoder and decoder: given
+            and returning a tuple of (B,D,h,w), shallowest first. None = left alone. Only
+            for backbones whose model takes `on_features` (see `Model`).
     """
 
     batch: Batch
     pseudo: PseudoLabels
+    on_features: Callable[[Features], Features] | None = None
 
     def with_image(self, image: Tensor) -> View:
         """The same view with other pixels, for changes that move nothing."""
@@ -164,10 +205,17 @@ class Ramp:
 
 
 class Model(Protocol):
-    """What a backbone builds and what explainers receive: a `torch.nn.Module`."""
+    """What a backbone builds and what explainers receive: a `torch.nn.Module`.
+
+    A model whose `forward` has a second parameter `on_features=None` lets perturbations
+    change its feature maps: it calls `on_features(features)` between encoder and decoder.
+    """
 
     def __call__(self, images: Tensor) -> Prediction:
         """Classify and segment images (B,C,H,W) in [0, 1]."""
 
     def classify(self, images: Tensor) -> Tensor:
-        """Class logits (B,N) alone, without the decoder: what attributions differentiate."""
+        """Class logits (B,N) alone, without the decoder: what attributions differentiate.
+
+        A model without a class head has no such method.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -64,6 +64,16 @@ class Backbone(Part):
     def build(self, task: Task) -> nn.Module:
         """A module that keeps the `Model` protocol, initialised from torch's generator."""
 
+    def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
+        """The supervised terms: CE on classes (eq. 1) and weighted BCE on masks (eq. 11).
+
+        A term is named "classification" or "segmentation", whose weight it has, or after one
+        of them, as "segmentation.edge". A head that the model lacks has no term.
+        """
+        from pseudolabel_kit.losses import supervised
+
+        return supervised(prediction, batch, background_weight=self.task.background_weight)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explainer(Part):
@@ -114,11 +124,34 @@ class Fuser(Part):
             evidence: by the explainer's whole reference ("ig:steps=8").
         """
 
-    def loss(self, student: Prediction, pseudo: PseudoLabels) -> Mapping[str, LossTerm]:
-        """The consistency terms by name: weighted BCE on masks (eq. 12), CE on labels."""
+    def loss(
+        self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction
+    ) -> Mapping[str, LossTerm]:
+        """The consistency terms by name: weighted BCE on masks (eq. 12), CE on labels.
+
+        Args:
+            student: the student's answer to one strong view of the unlabelled rows.
+            pseudo: what it should have answered.
+            labelled: the student's answer to the step's labelled rows, for methods that tie
+                the two streams.
+        """
         from pseudolabel_kit.losses import consistency
 
         return consistency(student, pseudo, background_weight=self.task.background_weight)
+
+    def survey(
+        self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]
+    ) -> None:
+        """Look at all rows when a round of pseudo labels begins (`train.rounds`).
+
+        For methods that label by the whole pool; what they find is kept in `state`, whose
+        `fuse` reads it until the next round.
+
+        Args:
+            model: the teacher, isolated.
+            labelled: all training rows with labels, in batches, without augmentation.
+            unlabelled: all unlabelled rows, likewise.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

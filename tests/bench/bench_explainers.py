@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
 from plk_calibrated.caam import Caam
-from plk_calibrated.input_x_gradient import InputXGradient
+from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.vgg import VggMultiscale
 from pseudolabel_kit.interfaces import Explainer, Task

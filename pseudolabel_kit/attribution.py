@@ -1,4 +1,4 @@
-"""What attributions of the class score to pixels have in common."""
+"""What attributions of the class score to pixels have in common, for authors of one more."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plk_calibrated.target import Target, target_class
+from pseudolabel_kit.evidence import Target, target_class, to_evidence
 from pseudolabel_kit.interfaces import Explainer, Model, Prediction
 
 Baseline: TypeAlias = Literal["blur", "mean", "zero"]
 Classify: TypeAlias = Callable[[Tensor], Tensor]
 
 BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
-CLIP = 0.99  # the share of an image's pixels that stay below full evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Attribution(Explainer):
 
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
         """(B,1,H,W): the attribution's size, smoothed, clipped at its 99th percentile."""
-        return evidence(self._attribute(model, images, prediction)[0])
+        return to_evidence(self._attribute(model, images, prediction)[0])
 
     def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
         """Completeness: attributions should sum to F(image) - F(baseline).
@@ -64,7 +63,8 @@ class Attribution(Explainer):
     ) -> tuple[Tensor, Tensor, Tensor]:
         images = images.detach()
         base = baseline_of(images, self.baseline)
-        label = target_class(self.target, prediction.class_logits, self.task)
+        scores = prediction.need_classes(type(self).__name__)
+        label = target_class(self.target, scores, self.task)
         return self.attribute(model.classify, images, base, label).detach(), base, label
 
 
@@ -75,22 +75,3 @@ def baseline_of(images: Tensor, kind: Baseline) -> Tensor:
     cells = 1 if kind == "mean" else BLUR_CELLS
     means = F.adaptive_avg_pool2d(images, cells)
     return F.interpolate(means, size=images.shape[-2:], mode="bilinear")
-
-
-def evidence(attribution: Tensor) -> Tensor:
-    """Signed attributions (B,C,H,W) as evidence (B,1,H,W) in [0, 1], each image by itself.
-
-    Absolute value, sum over channels, a light smoothing, then scaled so that the 99th
-    percentile and all above it is 1. An attribution of zero everywhere stays zero.
-    """
-    size = smooth(attribution.float().abs().sum(dim=1, keepdim=True))
-    flat = size.flatten(1)
-    rank = max(1, round(CLIP * flat.shape[1]))
-    top = flat.kthvalue(rank, dim=1).values[:, None, None, None]
-    return (size / top.clamp_min(torch.finfo(size.dtype).tiny)).clamp(0, 1)
-
-
-def smooth(maps: Tensor) -> Tensor:
-    """Maps (B,1,H,W) under two 3x3 means (about a Gaussian of 1.2 pixels), edges mirrored."""
-    padded = F.pad(maps, (2, 2, 2, 2), mode="reflect")
-    return F.avg_pool2d(F.avg_pool2d(padded, 3, stride=1), 3, stride=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plk_calibrated.attribution import Attribution, Classify
+from pseudolabel_kit.attribution import Attribution, Classify
 
 
 @dataclass(frozen=True, kw_only=True)

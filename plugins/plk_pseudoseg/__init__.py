@@ -1,0 +1,14 @@
+"""PseudoSeg (Zou et al., 2021): self-attention Grad-CAM, fused with the decoder."""
+
+from __future__ import annotations
+
+from pseudolabel_kit.plugin.component import Component
+from pseudolabel_kit.plugin.hooks import hookimpl
+
+COMPONENTS: list[Component] = []
+
+
+@hookimpl
+def plk_components() -> list[Component]:
+    """What this plugin offers."""
+    return COMPONENTS

@@ -1,0 +1,1 @@
+"""Comparisons: many runs under one budget, and what they say of each other."""
