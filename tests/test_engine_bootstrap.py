@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from pseudolabel_kit.engine.bootstrap import intervals, replicates
-from pseudolabel_kit.engine.measures import Outcome
+from pseudolabel_kit.engine.bootstrap import interval, intervals, replicates
+from pseudolabel_kit.engine.measures import Outcome, columns
 
 
 def outcome(index: int, patient: str | None, correct: bool, tp: int = 5, fn: int = 5) -> Outcome:
@@ -54,7 +54,7 @@ def test_patients_are_drawn_whole() -> None:
 
 def test_a_patient_drawn_twice_counts_twice() -> None:
     rows = [outcome(0, "a", correct=True), outcome(1, "b", correct=False)]
-    values = replicates(rows, 500, seed=0)["accuracy"]
+    values = replicates(columns(rows), 500, seed=0)["accuracy"]
     assert set(values.tolist()) == {0.0, 0.5, 1.0}
     assert values.mean() == pytest.approx(0.5, abs=0.05)
 
@@ -62,9 +62,8 @@ def test_a_patient_drawn_twice_counts_twice() -> None:
 def test_replicates_of_two_methods_are_paired() -> None:
     better = [outcome(i, f"patient-{i // 4}", correct=i % 4 != 0) for i in range(80)]
     worse = [outcome(i, f"patient-{i // 4}", correct=i % 4 > 1) for i in range(80)]
-    difference = (
-        replicates(better, 300, seed=1)["accuracy"] - replicates(worse, 300, seed=1)["accuracy"]
-    )
+    first = replicates(columns(better), 300, seed=1)["accuracy"]
+    difference = first - replicates(columns(worse), 300, seed=1)["accuracy"]
     assert difference.min() == pytest.approx(0.25)
     assert difference.max() == pytest.approx(0.25)
 
@@ -81,6 +80,13 @@ def test_measures_that_most_resamples_leave_undefined_have_no_interval() -> None
     assert found["dice_image"] == pytest.approx((2 / 3, 2 / 3))
 
 
+def test_an_interval_needs_half_of_the_replicates() -> None:
+    values = np.array([1.0, 2.0, np.nan, np.nan])
+    assert interval(values) == pytest.approx((1.025, 1.975))
+    assert interval(np.append(values, np.nan)) is None
+    assert interval(np.array([])) is None
+
+
 @pytest.mark.parametrize(("rows", "resamples"), [(0, 100), (1, 100), (5, 100), (60, 0)])
 def test_nothing_to_draw_from_gives_no_intervals(rows: int, resamples: int) -> None:
     assert intervals(many(rows), resamples, seed=0) == {}
@@ -88,9 +94,9 @@ def test_nothing_to_draw_from_gives_no_intervals(rows: int, resamples: int) -> N
 
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = many(60)
-    whole = replicates(rows, 100, seed=0)
+    whole = replicates(columns(rows), 100, seed=0)
     monkeypatch.setattr("pseudolabel_kit.engine.bootstrap._CHUNK", 700)
-    chunked = replicates(rows, 100, seed=0)
+    chunked = replicates(columns(rows), 100, seed=0)
     for name, values in whole.items():
         np.testing.assert_allclose(chunked[name], values, rtol=1e-12)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pseudolabel_kit.engine.measures import Outcome, columns
-from pseudolabel_kit.engine.scores import Array, scores
+from pseudolabel_kit.engine.scores import Array, Columns, scores
 
 LEVEL = 0.95
 _CHUNK = 2_000_000  # resamples x rows held at a time, 16 MB an array
@@ -26,29 +26,34 @@ def intervals(
 
     Nothing where there are fewer than two groups to draw from, or no resamples.
     """
+    if not rows:
+        return {}
+    replicated = replicates(columns(rows), resamples, seed)
+    found = {name: interval(values) for name, values in replicated.items()}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
+
+
+def interval(values: Array) -> tuple[float, float] | None:
+    """The 95% percentile interval of replicates (S,); None where fewer than half are defined."""
     tail = 50 * (1 - LEVEL)
-    found = {}
-    for name, values in replicates(rows, resamples, seed).items():
-        defined = values[np.isfinite(values)]
-        if 2 * len(defined) >= len(values) > 0:
-            low, high = np.percentile(defined, [tail, 100 - tail])
-            found[name] = (float(low), float(high))
-    return found
+    defined = values[np.isfinite(values)]
+    if not 2 * len(defined) >= len(values) > 0:
+        return None
+    low, high = np.percentile(defined, [tail, 100 - tail])
+    return float(low), float(high)
 
 
-def replicates(rows: Sequence[Outcome], resamples: int, seed: int) -> dict[str, Array]:
+def replicates(table: Columns, resamples: int, seed: int) -> dict[str, Array]:
     """Each measure (resamples,) on resampled patients, NaN where a resample leaves it undefined.
 
-    Rows must stand in one order for replicates of two methods to be paired.
+    Nothing where there are fewer than two groups to draw from, or no resamples. Rows must
+    stand in one order for replicates of two methods to be paired.
     """
-    if not rows or resamples == 0:
-        return {}
-    table = columns(rows)
     groups = len(table.is_patient)
-    if groups < 2:
+    if groups < 2 or resamples == 0:
         return {}
     draw = np.random.default_rng(seed)
     drawn = draw.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    chunks = np.array_split(drawn, max(1, resamples * len(rows) // _CHUNK))
+    chunks = np.array_split(drawn, max(1, resamples * len(table.group) // _CHUNK))
     parts = [scores(table, chunk.astype(np.float64)) for chunk in chunks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
