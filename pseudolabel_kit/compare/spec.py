@@ -1,0 +1,249 @@
+"""What is compared with what: rows of configurations, seeds, one split, some measures.
+
+title = "Two ways"
+seeds = [0, 1, 2]
+against = "Supervised"
+
+[common]                        # laid over the recipe of every row
+train.epochs = 12
+
+[quick]                         # laid over the rows under --quick
+train.steps = 4
+
+[[row]]
+name = "Supervised"
+recipe = "supervised"
+
+[[row]]
+name = "Ours, unsharpened"      # any key of a configuration stands in the row's own table
+method.fuser = "sharpen:temperature=1"
+quick.method.backbone = "vgg-multiscale:width=0.0625"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pseudolabel_kit.config import MEASURES, Config, Layer, Section, overlay, read_toml
+from pseudolabel_kit.engine.run import configure
+from pseudolabel_kit.errors import ConfigError, PluginError, nearest
+
+
+def _known_measure(name: str) -> str:
+    if name not in MEASURES:
+        hint = nearest(name, MEASURES) or f"; expected one of {', '.join(MEASURES)}"
+        raise ValueError(f"there is no measure '{name}'{hint}")
+    return name
+
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Measures = Annotated[
+    tuple[Annotated[str, AfterValidator(_known_measure)], ...], Field(min_length=1)
+]
+
+
+class Row(Section):
+    """One method or setting: a name, and a configuration over a recipe.
+
+    Attributes:
+        name: what tables call it; its letters and digits name its folder.
+        note: a word beside the name, as "supervised".
+        x: where it stands on the axis of a sweep.
+        quick: tables laid over this row under --quick, after the comparison's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = ""
+    note: str = ""
+    x: float | None = None
+    quick: Mapping[str, Any] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The tables of the configuration that stand in the row."""
+        return dict(self.model_extra or {})
+
+    @property
+    def slug(self) -> str:
+        """The row's folder: the name in small letters, digits and dashes.
+
+        >>> Row(name="PseudoSeg (ours)").slug
+        'pseudoseg-ours'
+        """
+        return re.sub(r"[\W_]+", "-", self.name.lower()).strip("-")
+
+    def under(self, layer: Layer) -> Row:
+        """The row with tables of a configuration laid over its own."""
+        return Row.model_validate(overlay(self.model_dump(), layer))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_its_recipe(cls, table: Any) -> Any:
+        return {"name": table.get("recipe", ""), **table} if isinstance(table, dict) else table
+
+    @model_validator(mode="after")
+    def _knows_its_keys(self) -> Self:
+        known = [*type(self).model_fields, *Config.model_fields]
+        for key in self.settings:
+            if key not in known:
+                raise ValueError(f"there is no key '{key}'{nearest(key, known)}")
+        if not self.slug:
+            raise ValueError("it has no name: expected a name or a recipe")
+        return self
+
+
+class Spec(Section):
+    """A comparison: every row is trained with every seed and measured on one split.
+
+    Attributes:
+        against: the row that the others are compared with; the first where none is named.
+        measures: what tables show, in their order.
+        x_label: what `x` of the rows means, in a sweep.
+        common: tables laid over the recipe of every row.
+        quick: tables laid over the rows under --quick, and `quick_seeds` take their turn.
+        rows: written `[[row]]` in TOML.
+    """
+
+    title: str = ""
+    note: str = ""
+    seeds: Seeds = (0, 1, 2)
+    split: Literal["labelled", "unlabelled", "val", "test"] = "test"
+    against: str = ""
+    measures: Measures = ("dice", "dice_image", "miou", "accuracy", "auc")
+    x_label: str = ""
+    common: Mapping[str, Any] = {}
+    quick: Mapping[str, Any] = {}
+    quick_seeds: Seeds = (0,)
+    rows: tuple[Row, ...] = Field(alias="row", min_length=1)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        _refuse_twins(self.rows)
+        for seeds in (self.seeds, self.quick_seeds):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds = {list(seeds)}: expected each of them once")
+        names = [row.name for row in self.rows]
+        if self.against and self.against not in names:
+            hint = nearest(self.against, names) or f"; the rows are {', '.join(names)}"
+            raise ValueError(f"against: there is no row '{self.against}'{hint}")
+        return self
+
+    @property
+    def baseline(self) -> Row:
+        """The row that the others are compared with."""
+        return next((row for row in self.rows if row.name == self.against), self.rows[0])
+
+    def config(self, row: Row, seed: int) -> Config:
+        """The configuration of a cell.
+
+        Raises:
+            ConfigError, PluginError: it names the row and what is wrong with it.
+        """
+        try:
+            settings = overlay(self.common, row.settings)
+            if "seed" in settings.get("train", {}):
+                raise ConfigError("train.seed stands in the way of the comparison's own seeds")
+            return configure(settings, {"train": {"seed": seed}})
+        except (ConfigError, PluginError) as error:
+            told = str(error).removeprefix("the configuration: ")
+            raise type(error)(f"row '{row.name}': {told}") from error
+
+    def quickened(self) -> Spec:
+        """The comparison's --quick form.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if not self.quick and not any(row.quick for row in self.rows):
+            raise ConfigError(f"{self.title}: --quick: there is no [quick] table to lay over it")
+        rows = [row.under(self.quick).under(row.quick) for row in self.rows]
+        return self.changed(seeds=self.quick_seeds, rows=rows)
+
+    def overlaid(self, layer: Layer) -> Spec:
+        """The comparison with a layer over every row, as --set gives one."""
+        return self.changed(rows=[row.under(layer) for row in self.rows])
+
+    def resolved(self) -> Spec:
+        """The comparison with `common` worked into its rows, and `quick` left behind."""
+        tables = [overlay(self.common, row.model_dump(exclude={"quick"})) for row in self.rows]
+        against = self.baseline.name
+        return self.changed(common={}, quick={}, rows=tables, against=against)
+
+    def changed(self, **values: Any) -> Spec:
+        """A copy with other values, checked like the original."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields} | values
+        return _validated({("row" if k == "rows" else k): v for k, v in kept.items()}, self.title)
+
+    def to_toml(self) -> str:
+        """TOML that `read_spec` turns into an equal comparison."""
+        return tomli_w.dumps(_without_empty(self.model_dump(mode="json", by_alias=True)))
+
+
+def read_spec(path: Path) -> Spec:
+    """The comparison that a TOML file describes; its name is the title where it has none.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or a value out of range.
+    """
+    return _validated({"title": path.stem, **read_toml(path)}, str(path))
+
+
+def spec_of(recipes: Sequence[str]) -> Spec:
+    """The comparison of some recipes, the first of them the baseline.
+
+    Raises:
+        ConfigError: one is named twice.
+    """
+    tables = [{"name": name, "recipe": name} for name in recipes]
+    return _validated({"title": ", ".join(recipes), "row": tables}, "--recipe")
+
+
+def _validated(tables: Layer, origin: str) -> Spec:
+    try:
+        return Spec.model_validate(tables)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = [f"row {part + 1}" if isinstance(part, int) else part for part in first["loc"]]
+    key = ".".join(map(str, place)).removeprefix("row.")
+    told = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"there is no key '{key}'{nearest(key, _keys())}"
+    if first["type"] == "missing":
+        return "there is no [[row]] to compare"
+    if first["type"] == "value_error":
+        return f"{key}: {told}" if key.startswith("row ") else told
+    return f"{key} = {first['input']!r}: {told[0].lower()}{told[1:]}"
+
+
+def _keys() -> list[str]:
+    return [field.alias or name for name, field in Spec.model_fields.items()]
+
+
+def _refuse_twins(rows: Iterable[Row]) -> None:
+    taken: dict[str, str] = {}
+    for row in rows:
+        if row.slug in taken:
+            raise ValueError(
+                f"the rows '{taken[row.slug]}' and '{row.name}' would share the folder "
+                f"'{row.slug}': expected names that differ in a letter or digit"
+            )
+        taken[row.slug] = row.name
+
+
+def _without_empty(tables: Any) -> Any:
+    """TOML knows no null, and what is empty is the default."""
+    if isinstance(tables, dict):
+        kept = {key: _without_empty(value) for key, value in tables.items()}
+        return {key: value for key, value in kept.items() if value not in (None, {}, "")}
+    return [_without_empty(each) for each in tables] if isinstance(tables, list) else tables
