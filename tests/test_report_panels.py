@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from report_folder import make_run
 
-from pseudolabel_kit.report.panels import SIDE, Strip, strips
+from pseudolabel_kit.report.panels import Strip, strips
 from pseudolabel_kit.report.records import read_records
+from pseudolabel_kit.report.thumbnails import SIDE
 
 
 def pixels(source: str | None) -> NDArray[Any]:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-COLOURS = 6
+from pseudolabel_kit.report.canvas import (
+    COLOURS,
+    MUTED,
+    colour,
+    dashes,
+    drawing,
+    dress,
+    marker,
+    named,
+)
+
 POINTS = 240  # as many as a small chart can show
-# Colours that are drawn as placeholders and become variables of the page's style sheet.
-_MUTED, _GRID = "#0000e0", "#0000e1"
-_SERIES = tuple(f"#0000f{i}" for i in range(COLOURS))
-_VARIABLES = {_MUTED: "var(--muted)", _GRID: "var(--grid)"} | {
-    colour: f"var(--s{i})" for i, colour in enumerate(_SERIES)
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,14 @@ class Line:
 
     Attributes:
         colour: its number, where a name keeps one colour over many charts.
+        band: (low, high) at each x, shaded around the curve.
     """
 
     label: str
     x: Sequence[float]
     y: Sequence[float | None]
     colour: int | None = None
+    band: Sequence[tuple[float, float]] = ()
 
     @property
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -71,7 +74,7 @@ class Chart:
     def drawn(self) -> list[Line]:
         """The lines that have any value at all, each with its colour."""
         return [
-            replace(line, colour=(i if line.colour is None else line.colour) % COLOURS)
+            replace(line, colour=i if line.colour is None else line.colour)
             for i, line in enumerate(line for line in self.lines if len(line.points[0]))
         ]
 
@@ -79,8 +82,12 @@ class Chart:
     def legend(self) -> list[tuple[str, int, str]]:
         """Label, colour and last value of every line; a line called like the chart says "last"."""
         return [
-            ("last" if ln.label == self.title else ln.label, ln.colour or 0, short(self._last(ln)))
-            for ln in self.drawn
+            (
+                "last" if line.label == self.title else line.label,
+                (line.colour or 0) % COLOURS,
+                short(self._last(line)),
+            )
+            for line in self.drawn
         ]
 
     def _last(self, line: Line) -> float:
@@ -95,40 +102,37 @@ class Chart:
 
 def draw(chart: Chart) -> Markup:
     """A chart as inline SVG, to be read at 300 to 500 pixels of width."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9}):
-        figure = Figure(figsize=(3.8, 2.0))
-        figure.subplots_adjust(left=0.14, right=0.95, top=0.965, bottom=0.2)
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for line in chart.drawn:
-            _plot(axes, line, noisy=chart.noisy)
-        _dress(axes)
-        _bound(axes, chart)
-        _mark(axes, chart)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Markup(_inline(buffer.getvalue(), f"{chart.title}. {chart.caption}"))
+    return drawing(3.8, 2.0, f"{chart.title}. {chart.caption}", partial(_paint, chart))
+
+
+def _paint(chart: Chart, figure: Figure) -> None:
+    figure.subplots_adjust(left=0.14, right=0.95, top=0.965, bottom=0.2)
+    axes = figure.add_subplot()
+    for line in chart.drawn:
+        _plot(axes, line, noisy=chart.noisy)
+    dress(axes)
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.locator_params(axis="y", nbins=4)
+    axes.set_xlabel("step", color=MUTED)
+    _bound(axes, chart)
+    _mark(axes, chart)
 
 
 def _plot(axes: Axes, line: Line, *, noisy: bool) -> None:
     x, y = thinned(*line.points)
-    colour = _SERIES[line.colour or 0]
+    number = line.colour or 0
+    if line.band:
+        low, high = zip(*line.band, strict=True)
+        shade = axes.fill_between(line.x, low, high, color=colour(number), alpha=0.14, linewidth=0)
+        shade.set_gid(named(number))
+    style: dict[str, Any] = {"color": colour(number), "gid": named(number), "clip_on": noisy}
     if noisy:
-        axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.3)
+        axes.plot(x, y, linewidth=0.8, alpha=0.3, **style)
         y = smoothed(y)
-    dots = "o" if len(x) < 13 else ""
-    axes.plot(x, y, color=colour, linewidth=1.8, marker=dots, markersize=3.5, clip_on=noisy)
-
-
-def _dress(axes: Axes) -> None:
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_MUTED, length=0, labelcolor=_MUTED)
-    axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.locator_params(axis="y", nbins=4)
-    axes.set_xlabel("step", color=_MUTED)
+    dots = marker(number) if len(x) < 13 else ""
+    (drawn,) = axes.plot(x, y, linewidth=1.8, marker=dots, markersize=3.5, **style)
+    if dashes(number):
+        drawn.set_dashes(dashes(number))
 
 
 def _bound(axes: Axes, chart: Chart) -> None:
@@ -147,7 +151,7 @@ def _bound(axes: Axes, chart: Chart) -> None:
 
 def _mark(axes: Axes, chart: Chart) -> None:
     for step, word in chart.marks:
-        axes.axvline(step, color=_MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
+        axes.axvline(step, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
         late = step > chart.until / 2
         axes.annotate(
             word,
@@ -157,32 +161,20 @@ def _mark(axes: Axes, chart: Chart) -> None:
             textcoords="offset points",
             ha="right" if late else "left",
             va="top",
-            color=_MUTED,
+            color=MUTED,
             fontsize=8,
         )
     if chart.level:
-        axes.axhline(chart.level[0], color=_MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.axhline(chart.level[0], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(
             chart.level[1],
             (0, chart.level[0]),
             xycoords=("axes fraction", "data"),
             xytext=(3, 2),
             textcoords="offset points",
-            color=_MUTED,
+            color=MUTED,
             fontsize=8,
         )
-
-
-def _inline(svg: str, words: str) -> str:
-    """The drawing alone: no prologue, no styles and no ids that would reach into the page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sid="[A-Za-z0-9]+_\d+"', "", svg)
-    svg = re.sub(r'\s(width|height)="[\d.]+pt"', "", svg, count=2)
-    for placeholder, variable in _VARIABLES.items():
-        svg = svg.replace(placeholder, variable)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
 
 
 def thinned(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pseudolabel_kit.files import write_text
 from pseudolabel_kit.report import curves, panels
@@ -25,18 +25,23 @@ def write_report(run: Path) -> Path:
     Raises:
         RunError: `run` is no run folder, one of its files is damaged, or it cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("pseudolabel_kit", "report"),
+    templates = environment("report")
+    templates.globals |= {"figure": figure, "holdings": holdings, "groups": GROUPS}
+    page = templates.get_template("report.html.j2").render(context(read_records(run)))
+    path = run / "report.html"
+    write_text(path, page)
+    return path
+
+
+def environment(*packages: str) -> Environment:
+    """The templates of some of the kit's packages; they escape whatever they are given."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader("pseudolabel_kit", package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"figure": figure, "holdings": holdings, "groups": GROUPS}
-    page = environment.get_template("report.html.j2").render(context(read_records(run)))
-    path = run / "report.html"
-    write_text(path, page)
-    return path
 
 
 def context(records: Records) -> dict[str, Any]:

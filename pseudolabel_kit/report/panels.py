@@ -6,8 +6,6 @@ in the decoder's map and the pseudo label, what passes 0.5 is outlined in white.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudolabel_kit.report.overlays import COLOURS, blended, inner_border
+from pseudolabel_kit.report.overlays import COLOURS, blended
 from pseudolabel_kit.report.records import Records
+from pseudolabel_kit.report.thumbnails import (
+    MARKED,
+    TRUTH,
+    encoded,
+    filled,
+    fitted,
+    fitted_image,
+    trace,
+)
 
-SIDE = 224
-TRUTH, MARKED = (0.0, 0.9, 1.0), (1.0, 1.0, 1.0)
 ANSWERS = {"decoder": "decoder", "pseudo": "pseudo label"}
 EVIDENCE = {
     "cam": "CAM",
@@ -80,22 +85,22 @@ def _at(captions: Mapping[str, Any], key: str, i: int) -> Any:
 
 
 def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
-    image = _fitted_image(arrays["image"][i])
+    image = fitted_image(arrays["image"][i])
     size = image.shape[:2]
     truth = arrays["truth"][i] if "truth" in arrays else np.full((1, 1), np.nan)
     known = bool(np.isfinite(truth).all())
-    lesion = _fitted(truth, size, Image.Resampling.NEAREST) >= 0.5 if known else None
-    yield Panel(title="image", source=_encoded(image))
-    filled = None if lesion is None else _encoded(_filled(image, lesion))
-    yield Panel(title="truth", source=filled)
+    lesion = fitted(truth, size, Image.Resampling.NEAREST) >= 0.5 if known else None
+    yield Panel(title="image", source=encoded(image))
+    known_truth = None if lesion is None else encoded(filled(image, lesion))
+    yield Panel(title="truth", source=known_truth)
     for name in _maps(arrays):
-        map_ = _fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
+        map_ = fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
         picture = blended(image, map_)
         if name in ANSWERS:
-            _trace(picture, map_ >= 0.5, MARKED)
+            trace(picture, map_ >= 0.5, MARKED)
         if lesion is not None:
-            _trace(picture, lesion, TRUTH)
-        yield Panel(title=_title(name), source=_encoded(picture))
+            trace(picture, lesion, TRUTH)
+        yield Panel(title=_title(name), source=encoded(picture))
 
 
 def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -107,42 +112,3 @@ def _title(array: str) -> str:
     """An answer's name, or what "evidence/ig:steps=8" is: "integrated gradients, steps=8"."""
     name, *options = array.removeprefix("evidence/").split(":")
     return ANSWERS.get(array) or ", ".join([EVIDENCE.get(name, name), *options])
-
-
-def _fitted_image(image: NDArray[Any]) -> NDArray[np.float64]:
-    """(C,H,W) in [0, 1] as (h,w,3), the longer side 224."""
-    height, width = image.shape[-2:]
-    factor = SIDE / max(height, width)
-    size = max(1, round(height * factor)), max(1, round(width * factor))
-    layers = [_fitted(layer, size, Image.Resampling.BICUBIC) for layer in image]
-    stacked = np.stack(layers if len(layers) == 3 else layers[:1] * 3, axis=-1)
-    return np.clip(stacked, 0, 1)
-
-
-def _fitted(
-    layer: NDArray[Any], size: tuple[int, int], resample: Image.Resampling
-) -> NDArray[np.float64]:
-    resized = Image.fromarray(layer.astype(np.float32)).resize(size[::-1], resample)
-    fitted: NDArray[np.float64] = np.asarray(resized, dtype=np.float64)
-    return fitted
-
-
-def _filled(image: NDArray[np.float64], lesion: NDArray[np.bool_]) -> NDArray[np.float64]:
-    picture = image.copy()
-    picture[lesion] = 0.65 * picture[lesion] + 0.35 * np.array(TRUTH)
-    _trace(picture, lesion, TRUTH)
-    return picture
-
-
-def _trace(
-    picture: NDArray[np.float64], mask: NDArray[np.bool_], colour: tuple[float, float, float]
-) -> None:
-    picture[inner_border(mask)] = colour
-
-
-def _encoded(picture: NDArray[np.float64]) -> str:
-    """A data URI: JPEG, since a page of noisy PNGs would weigh ten times as much."""
-    buffer = io.BytesIO()
-    pixels = Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
-    pixels.save(buffer, "JPEG", quality=85, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

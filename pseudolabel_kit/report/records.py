@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def read_records(run: Path) -> Records:
     """
     if not (run / "run.toml").is_file():
         raise RunError(f"{run}: not a run: there is no run.toml in it")
-    toml = _text(run / "run.toml")
+    toml = read_text(run / "run.toml")
     lines = _lines(run / "metrics.jsonl")
     kinds = {
         kind: [line for line in lines if line.get("kind") == kind]
@@ -67,15 +68,15 @@ def read_records(run: Path) -> Records:
     return Records(
         name=run.resolve().name,
         toml=toml,
-        config=_parsed(run / "run.toml", toml, tomllib.loads),
-        provenance=_json(run / "provenance.json"),
+        config=parsed(run / "run.toml", toml, tomllib.loads),
+        provenance=read_json(run / "provenance.json"),
         steps=kinds["step"],
         epochs=kinds["epoch"],
         audits=kinds["audit"],
         events=kinds["event"],
         evaluations=read_evaluations(run),
-        strips=_arrays(run / "strips.npz"),
-        captions=_json(run / "strips.json"),
+        strips=read_arrays(run / "strips.npz"),
+        captions=read_json(run / "strips.json"),
     )
 
 
@@ -87,7 +88,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
     """
     order = {"test": 0, "val": 1}
     found = [
-        _parsed(path, _text(path), _EVALUATION.validate_json)
+        parsed(path, read_text(path), _EVALUATION.validate_json)
         for path in run.glob("evaluation-*.json")
     ]
     return sorted(found, key=lambda e: (order.get(e.split, 2), e.split))
@@ -96,35 +97,55 @@ def read_evaluations(run: Path) -> list[Evaluation]:
 def _lines(path: Path) -> list[Json]:
     if not path.exists():
         return []
-    whole, _, _torn = _text(path).rpartition("\n")  # a killed run may leave half a line
+    whole, _, _torn = read_text(path).rpartition("\n")  # a killed run may leave half a line
     return [
-        _parsed(f"{path}, line {number}", line, json.loads)
+        parsed(f"{path}, line {number}", line, json.loads)
         for number, line in enumerate(whole.splitlines(), 1)
     ]
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file by name; nothing where there is no such file.
+
+    Raises:
+        RunError: it is damaged.
+    """
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise RunError(f"{path}: damaged: {error}") from None
 
 
-def _json(path: Path) -> Json:
-    return _parsed(path, _text(path), json.loads) if path.exists() else {}
+def read_json(path: Path) -> Json:
+    """A JSON file; nothing where there is no such file.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    return parsed(path, read_text(path), json.loads) if path.exists() else {}
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 
-def _parsed(where: object, text: str, parse: Callable[[str], T]) -> T:
+def parsed(where: object, text: str, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a text.
+
+    Raises:
+        RunError: it is damaged; the message begins with `where`.
+    """
     try:
         return parse(text)
     except ValidationError as error:
