@@ -78,7 +78,11 @@ class MethodConfig(Section):
     explainer: str = Field("ig,caam", description="a list, or none")
     fuser: str = Field("sharpen", description="makes the pseudo labels")
     perturbation: str = Field("contrast-sharpness", description="a list, applied in turn, or none")
-    teacher: Literal["self", "ema"] = Field("self", description="whose answer becomes the label")
+    teacher: Literal["self", "ema", "frozen", "twin"] = Field(
+        "self",
+        description="whose answer becomes the label: the student's own, its averaged weights', "
+        "a copy's that is renewed each round, or a second student's, which learns from the first",
+    )
 
 
 class LossConfig(Section):
@@ -96,12 +100,17 @@ class LossConfig(Section):
 
 
 class OptimiserConfig(Section):
-    """Adam and its learning rate over the run."""
+    """The optimiser and its learning rate over the run."""
 
+    kind: Literal["adam", "sgd"] = Field("adam", description="sgd is with Nesterov's momentum")
     lr: Positive = Field(3e-3, description="initial learning rate")
-    betas: tuple[Fraction, Fraction] = Field((0.5, 0.9), description="Adam's betas")
-    weight_decay: NotNegative = Field(0.0, description="decoupled (AdamW)")
-    schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the rate")
+    betas: tuple[Fraction, Fraction] = Field(
+        (0.5, 0.9), description="Adam's betas; the first is SGD's momentum"
+    )
+    weight_decay: NotNegative = Field(0.0, description="decoupled with Adam (AdamW)")
+    schedule: Literal["cosine", "step", "poly", "constant"] = Field(
+        "cosine", description="of the rate; poly falls as (1 - t)^0.9"
+    )
     step_every: Moment = Field("20epochs", description="schedule=step: how often it falls")
     step_factor: Positive = Field(0.1, description="schedule=step: by how much")
     floor: Fraction = Field(0.01, description="schedule=cosine: the last rate over the first")
@@ -115,6 +124,13 @@ class TrainConfig(Section):
     epochs: int = Field(12, ge=1, description="an epoch passes once over the longer stream")
     batch_size: int = Field(8, ge=1, description="labelled rows a step, over all processes")
     unlabelled_ratio: Positive = Field(1.0, description="unlabelled rows for each labelled one")
+    rounds: int = Field(
+        1,
+        ge=1,
+        description="how often, once L_u has begun, all rows are surveyed and a frozen "
+        "teacher renewed",
+    )
+    progressive: bool = Field(False, description="each round adds its share of the unlabelled rows")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="decay of the averaged weights that are evaluated; 0 = off"
     )
@@ -138,8 +154,10 @@ class EvaluateConfig(Section):
     """Measures on val during training."""
 
     every: Moment = Field("1epoch", description="how often val is measured")
-    select: Literal["dice", "accuracy", "auc", "miou"] = Field(
-        "dice", description="the measure on val whose best checkpoint is kept"
+    select: Literal["auto", "dice", "accuracy", "auc", "miou"] = Field(
+        "auto",
+        description="the measure on val whose best checkpoint is kept; auto = dice, or auc "
+        "where the backbone does not segment",
     )
     bootstrap: int = Field(1000, ge=0, description="resamples for the intervals; 0 = none")
     strips: str = Field("cam,caam,ig", description="maps shown beside the method's own")

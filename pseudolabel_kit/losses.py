@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import log
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import LossTerm, Prediction, PseudoLabels
+from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels
 
 
 def weighted_bce(logits: Tensor, target: Tensor, background_weight: float) -> Tensor:

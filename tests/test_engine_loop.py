@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_parts
 import torch
@@ -60,10 +61,10 @@ def test_a_supervised_run_reads_no_unlabelled_row(
 
 def test_unlabelled_rows_are_read_from_the_step_where_they_count(tmp_path: Path) -> None:
     loop = assembled(tmp_path, NO_EVIDENCE)
-    assert [loop.read(n).unlabelled for n in range(3)] == [None] * 3
+    assert [loop.feed.step(n, loop.weights(n)).unlabelled for n in range(3)] == [None] * 3
     loop.progress.consistency_began = 2
-    assert loop.read(1).unlabelled is None
-    assert loop.read(2).unlabelled is not None
+    assert loop.feed.step(1, loop.weights(1)).unlabelled is None
+    assert loop.feed.step(2, loop.weights(2)).unlabelled is not None
 
 
 def test_weak_labels_are_read_from_the_start_and_without_masks(tmp_path: Path) -> None:
@@ -92,17 +93,19 @@ def test_held_rows_join_when_the_audit_is_over(tmp_path: Path) -> None:
     assert held is not None
     assert set(loop.streams.early.indices) | set(held.indices) == set(loop.streams.labelled.indices)
     assert not set(loop.streams.early.indices) & set(held.indices)
-    shown = loop.rows(loop.streams.early, 0, "labelled", 2)
-    assert torch.equal(loop.read(0).labelled.image, shown.image)
+    shown = loop.feed.rows(loop.streams.early, np.arange(len(loop.streams.early)), 0, "labelled", 2)
+    assert torch.equal(loop.feed.step(0, loop.weights(0)).labelled.image, shown.image)
     loop.progress.consistency_began = 0
-    shown = loop.rows(loop.streams.labelled, 0, "labelled", 2)
-    assert torch.equal(loop.read(0).labelled.image, shown.image)
+    shown = loop.feed.rows(
+        loop.streams.labelled, np.arange(len(loop.streams.labelled)), 0, "labelled", 2
+    )
+    assert torch.equal(loop.feed.step(0, loop.weights(0)).labelled.image, shown.image)
 
 
 def test_a_ratio_of_streams_is_kept(tmp_path: Path) -> None:
     loop = assembled(tmp_path, {"train": {"batch_size": 2, "unlabelled_ratio": 2.5}})
     loop.progress.consistency_began = 0
-    step = loop.read(0)
+    step = loop.feed.step(0, loop.weights(0))
     assert step.unlabelled is not None
     assert (len(step.labelled.image), len(step.unlabelled.image)) == (2, 5)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Annotated
@@ -85,12 +85,22 @@ class VggNet(nn.Module):
         # decoder calls every pixel half a lesion; see Lin et al., 2017, section 4.1.
         nn.init.constant_(self.mask_head.bias, log(RARE / (1 - RARE)))  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor) -> Prediction:
-        """Class logits (B,N), mask logits (B,K,H,W) and the classified scales."""
-        features = self._encode(images)
+    def forward(
+        self,
+        images: Tensor,
+        on_features: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None,
+    ) -> Prediction:
+        """Class logits (B,N), mask logits (B,K,H,W) and the classified scales.
+
+        `on_features` changes what the decoder reads, conv1 to conv5; classes stay as they are.
+        """
+        features = decoded = self._encode(images)
+        if on_features is not None:
+            changed = on_features(tuple(features.values()))
+            decoded = dict(zip(features, changed, strict=True))
         return Prediction(
             class_logits=self._class_logits(features),
-            mask_logits=self._decode(features),
+            mask_logits=self._decode(decoded),
             scales=tuple(
                 Scale(features=features[name], weight=head.get_parameter("weight")[:, :, 0, 0])
                 for name, head in self.heads.items()

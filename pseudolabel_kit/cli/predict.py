@@ -82,6 +82,8 @@ def _table(answers: Sequence[Answer]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from pseudolabel_kit.report.words import figure
+
     more = len(answers) - SHOWN
     table = Table(caption=f"and {more} more images in classes.csv" if more > 0 else None)
     table.add_column("image", overflow="fold")
@@ -92,7 +94,7 @@ def _table(answers: Sequence[Answer]) -> Table:
         table.add_row(
             Text(answer.name),
             Text(answer.predicted),
-            f"{answer.probabilities[answer.predicted]:.3f}",
-            f"{answer.lesion_share:.1%}",
+            figure(answer.probabilities.get(answer.predicted)),
+            "–" if answer.lesion_share is None else f"{answer.lesion_share:.1%}",
         )
     return table

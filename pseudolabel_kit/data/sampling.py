@@ -30,6 +30,15 @@ def rows_of_step(step: int, *, count: int, batch: int, seed: int, stream: str) -
     return rows
 
 
+def pool_of_round(number: int, *, rounds: int, count: int, seed: int) -> NDArray[np.int64]:
+    """The rows of range(count) that take part in round `number` (from 0) of `rounds`.
+
+    Each round adds its share to those of the rounds before it; in the last one, all take part.
+    """
+    taken = -(-count * (number + 1) // rounds)
+    return _permutation(count, seed, "pool", 0)[:taken]
+
+
 @lru_cache(maxsize=8)
 def _permutation(count: int, seed: int, stream: str, epoch: int) -> NDArray[np.int64]:
     generator = np.random.default_rng([seed, zlib.crc32(stream.encode()), epoch])

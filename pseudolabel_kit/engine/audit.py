@@ -8,6 +8,8 @@ The record of an audit, all figures over pixels in [0, 1], None where not define
     mean_decoder            mean of the decoder's own probability
     mean_truth              share of lesion, over the images whose mask is known
     foreground_share        share of pixels that the target calls lesion, at 0.5
+    label_coverage          share of images whose class label teaches, where classes are taught
+    label_accuracy          how many of those are right; classifier_accuracy of all images
     decoder_foreground_share
     lesion_free_label       mean target on images that hold no lesion
     lesion_free_decoder
@@ -82,13 +84,38 @@ class Audit:
             evidence: by the explainer's reference.
             truth: what is known of the same rows.
         """
-        logits = prediction.mask_logits.detach().cpu().float()
-        decoder = torch.sigmoid(logits)
-        taught = (pseudo.mask_weight.detach().cpu() > 0).expand_as(decoder)
-        label = torch.where(taught, pseudo.mask.detach().cpu().float(), decoder)
+        self._images += len(truth.image) if truth is not None else _rows(prediction)
+        if prediction.class_logits is not None:
+            self._classes(pseudo, prediction.class_logits.detach().cpu(), truth)
+        if prediction.mask_logits is not None:
+            self._masks(pseudo, prediction.mask_logits.detach().cpu().float(), evidence, truth)
+
+    def _classes(self, pseudo: PseudoLabels, logits: Tensor, truth: Batch | None) -> None:
+        known = torch.zeros(len(logits), dtype=torch.bool)
+        correct = known
+        if truth is not None:
+            known, correct = truth.has_label.cpu(), truth.label.cpu()
+            self._average("classifier_accuracy", (logits.argmax(dim=1) == correct)[known])
+        if pseudo.label is not None and pseudo.label_weight is not None:
+            taught = pseudo.label_weight.detach().cpu() > 0
+            right = pseudo.label.detach().cpu().argmax(dim=1) == correct
+            self._average("label_coverage", taught)
+            self._average("label_accuracy", right[taught & known])
+
+    def _masks(
+        self,
+        pseudo: PseudoLabels,
+        logits: Tensor,
+        evidence: Mapping[str, Evidence],
+        truth: Batch | None,
+    ) -> None:
+        decoder = label = torch.sigmoid(logits)
+        taught = torch.zeros_like(decoder, dtype=torch.bool)
+        if pseudo.mask is not None and pseudo.mask_weight is not None:
+            taught = (pseudo.mask_weight.detach().cpu() > 0).expand_as(decoder)
+            label = torch.where(taught, pseudo.mask.detach().cpu().float(), decoder)
         maps = {name: e.map.detach().cpu().float() for name, e in evidence.items()}
 
-        self._images += len(decoder)
         self._average("coverage", taught)
         self._average("mean_label", label)
         self._average("mean_decoder", decoder)
@@ -137,6 +164,11 @@ class Audit:
             record[f"{name}_brier"] = judged.brier if judged else None
             record[f"{name}_ece"] = judged.ece if judged else None
         return record
+
+
+def _rows(prediction: Prediction) -> int:
+    heads = (prediction.class_logits, prediction.mask_logits)
+    return next(len(head) for head in heads if head is not None)
 
 
 Word: TypeAlias = Literal["worse", "equal", "better", "unknown"]

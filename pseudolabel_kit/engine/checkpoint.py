@@ -23,7 +23,7 @@ from pseudolabel_kit.files import written_aside
 
 KEPT = 2
 BEST = "best.safetensors"
-FORMAT = "1"  # changes with what a checkpoint holds
+FORMAT = "2"  # changes with what a checkpoint holds
 
 
 class DamagedError(RunError):
@@ -42,6 +42,7 @@ class Progress:
         expected: (low, high) foreground share that the mean label should stay near: the
             decoder's own when L_u began, and that of the labelled masks.
         drifting: whether the last audit found it elsewhere.
+        round: which round of pseudo labels goes on, from 0; -1 before L_u.
         zero_for: for how many steps a loss term has been exactly 0; -1 once it was not.
     """
 
@@ -51,6 +52,7 @@ class Progress:
     log_bytes: int = 0
     expected: tuple[float, float] | None = None
     drifting: bool = False
+    round: int = -1
     zero_for: dict[str, int] = field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine.bootstrap import intervals
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome
+from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome, columns
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.provenance import require_same_data
@@ -96,7 +96,11 @@ def evaluate(
 def write_evaluation(
     folder: RunFolder, measures: Measures, split: str, config: Config, step: int
 ) -> Evaluation:
-    """Add the intervals and write the file that reports read."""
+    """Add the intervals, and write what reports and comparisons read.
+
+    `evaluation-<split>.npz` holds what the measures were computed from, rows by name, so that
+    two runs on the same data can be compared row by row; patients are mere numbers in it.
+    """
     rows = measures.rows
     found = Evaluation(
         split=split,
@@ -106,6 +110,7 @@ def write_evaluation(
         patients=len({row.patient for row in rows if row.patient is not None}),
         step=step,
     )
+    folder.write_arrays(f"evaluation-{split}.npz", vars(columns(rows)))
     folder.write_json(f"evaluation-{split}.json", asdict(found))
     return found
 

@@ -4,7 +4,8 @@ run.toml            the resolved configuration; repeats the run
 provenance.json     versions, device, seed, split, counts
 metrics.jsonl       one record a line: step, epoch, audit, event
 checkpoints/        step-*.safetensors (the last two), best.safetensors
-evaluation-*.json   measures of a split
+evaluation-*.json   measures of a split; evaluation-*.npz what they were computed from
+cost.json           time, throughput, memory, size
 strips.npz          pictures for the report
 report.html
 """
@@ -20,11 +21,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.files import write_text
+from pseudolabel_kit.files import write_text, written_aside
 
 
 class RunFolder:
@@ -145,6 +148,11 @@ class RunFolder:
         """Write a whole JSON file."""
         write_text(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole compressed NumPy archive; never pickled."""
+        with written_aside(self.path / name) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
     @contextlib.contextmanager
     def _permitted(self) -> Iterator[None]:
         try:
@@ -171,9 +179,9 @@ class RunFolder:
                 path.unlink()
 
     def _clear(self) -> None:
-        written = ("metrics.jsonl", "provenance.json", "strips.npz", "strips.json", "report.html")
-        for name in written:
+        written = ("metrics.jsonl", "provenance.json", "cost.json", "strips.npz", "strips.json")
+        for name in (*written, "report.html"):
             (self.path / name).unlink(missing_ok=True)
-        for path in self.path.glob("evaluation-*.json"):
+        for path in (*self.path.glob("evaluation-*"), *self.path.glob("pictures-*.npz")):
             path.unlink()
         shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -43,14 +43,15 @@ def pseudo_label(
         evidence = explain(teacher, explainers, images, prediction)
         with torch.no_grad():
             pseudo = method.fuser.fuse(prediction, evidence)
-    return Labelled(prediction=prediction, evidence=evidence, pseudo=_checked(pseudo, prediction))
+    masks = (len(images), method.backbone.task.mask_channels, *images.shape[-2:])
+    return Labelled(prediction=prediction, evidence=evidence, pseudo=_checked(pseudo, masks))
 
 
 def predict(model: nn.Module, images: Tensor, method: Method, *, debias: bool) -> Prediction:
     """The model's answer without gradients, its mask logits corrected for w where `debias`."""
     with torch.no_grad():
         prediction: Prediction = model(images)
-    if not debias:
+    if not debias or prediction.mask_logits is None:
         return prediction
     weight = method.backbone.task.background_weight
     return replace(prediction, mask_logits=unbiased(prediction.mask_logits, weight))
@@ -67,8 +68,8 @@ def explain(
     evidence = {}
     for reference, explainer in explainers.items():
         found = explainer.explain(model, images, prediction)  # type: ignore[arg-type]
-        batch, channels, *size = prediction.mask_logits.shape
-        expected = {(batch, 1, *size), (batch, channels, *size)}
+        batch, _, *size = images.shape
+        expected = {(batch, 1, *size), (batch, explainer.task.mask_channels, *size)}
         if tuple(found.shape) not in expected:
             raise PluginError(
                 f"explainer {reference}: evidence has shape {tuple(found.shape)}, "
@@ -78,16 +79,18 @@ def explain(
     return evidence
 
 
-def _checked(pseudo: PseudoLabels, prediction: Prediction) -> PseudoLabels:
-    batch, _, *size = prediction.mask_logits.shape
-    if pseudo.mask.shape != prediction.mask_logits.shape:
-        raise PluginError(
-            f"fuser: mask has shape {tuple(pseudo.mask.shape)}, "
-            f"expected {tuple(prediction.mask_logits.shape)}"
-        )
-    if tuple(pseudo.mask_weight.shape) != (batch, 1, *size):
-        raise PluginError(
-            f"fuser: mask_weight has shape {tuple(pseudo.mask_weight.shape)}, "
-            f"expected {(batch, 1, *size)}"
-        )
+def _checked(pseudo: PseudoLabels, masks: tuple[int, ...]) -> PseudoLabels:
+    """Refuse labels that do not have the shape (B,K,H,W) of the task's masks."""
+    batch, _, *size = masks
+    expected = {
+        "mask": masks,
+        "mask_weight": (batch, 1, *size),
+        "label_weight": (batch,),
+    }
+    for name, shape in expected.items():
+        found = getattr(pseudo, name)
+        if found is not None and tuple(found.shape) != shape:
+            raise PluginError(
+                f"fuser: {name} has shape {tuple(found.shape)}, expected {tuple(shape)}"
+            )
     return pseudo

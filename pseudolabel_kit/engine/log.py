@@ -16,9 +16,11 @@ from pseudolabel_kit.engine.checkpoint import Progress
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.step import Step
 from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin.hooks import Observers, Run
 
 SILENT_STEPS = 50
+LABELS = ("mean_label", "coverage")
 
 
 @dataclass
@@ -50,12 +52,11 @@ class Log:
             RunError: a term is not finite.
         """
         now = time.perf_counter()
-        values = list(step.terms.values())
-        if step.pseudo is not None:
-            values += [step.pseudo.mask.mean(), (step.pseudo.mask_weight > 0).float().mean()]
-        record = {"kind": "step", "step": number, "lr": lr, "names": list(step.terms)}
+        figures = step.terms | _told(step.pseudo)
+        record = {"kind": "step", "step": number, "lr": lr, "names": list(figures)}
         record |= {"weights": dict(step.weights), "seconds": now - self._last}
-        self._steps.append((record, torch.stack([v.float() for v in values])))
+        record |= {"rows": step.rows}
+        self._steps.append((record, torch.stack([v.float() for v in figures.values()])))
         self._last = now
         if step.pseudo is not None:
             self.observers.pseudo_labelled(self.run, number, step.pseudo)
@@ -74,11 +75,9 @@ class Log:
         )
         found = iter(flat.tolist())
         for record, tensor in steps:
-            values = list(islice(found, len(tensor)))
-            names = record.pop("names")
-            losses = dict(zip(names, values, strict=False))
-            labels = values[len(names) :] or [None, None]
-            record |= {"losses": losses, "mean_label": labels[0], "coverage": labels[1]}
+            figures = dict(zip(record.pop("names"), islice(found, len(tensor)), strict=True))
+            record |= {name: figures.pop(name, None) for name in LABELS}
+            losses = record["losses"] = figures
             self._check(record["step"], losses)
             self._records.append(record)
             self.observers.step_ended(self.run, record["step"], losses)
@@ -125,3 +124,16 @@ class Log:
                         "it trains nothing",
                         step=step,
                     )
+
+
+def _told(pseudo: PseudoLabels | None) -> dict[str, Tensor]:
+    """The mean target, and the share of pixels (of images, where no mask is taught) that count."""
+    if pseudo is None:
+        return {}
+    if pseudo.mask is None or pseudo.mask_weight is None:
+        weight = pseudo.label_weight
+        return {} if weight is None else {"coverage": (weight > 0).float().mean()}
+    return {
+        "mean_label": pseudo.mask.mean(),
+        "coverage": (pseudo.mask_weight > 0).float().mean(),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 
@@ -10,21 +11,20 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pseudolabel_kit.config import Config
-from pseudolabel_kit.data.sampling import rows_of_step
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine import checkpoint, oddities, schedule, watch
 from pseudolabel_kit.engine.audit import Drift, Record, verdict
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.checkpoint import Progress
 from pseudolabel_kit.engine.evaluate import measure
+from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.seeding import seed_everything
-from pseudolabel_kit.engine.setup import Streams, unlabelled_batch
+from pseudolabel_kit.engine.setup import Streams
 from pseudolabel_kit.engine.signals import Stop
-from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
+from pseudolabel_kit.engine.step import CONSISTENCY, Learner
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.interfaces import Batch
 from pseudolabel_kit.isolate import isolated
 
 
@@ -36,10 +36,12 @@ class Loop:
     fabric: Fabric
     clock: schedule.Clock
     streams: Streams
+    feed: Feed
     learner: Learner
     wrapped: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
+    frozen: Average | None
     progress: Progress
     folder: RunFolder
     log: Log
@@ -62,6 +64,8 @@ class Loop:
         while self.progress.step < self.clock.total:
             if self.consistency_due():
                 self.begin_consistency()
+            if self.round_due():
+                self.begin_round()
             self.train()
             if self.due(self.clock.steps(self.config.evaluate.every)):
                 self.end_epoch()
@@ -87,7 +91,7 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-        step = self.read(number)
+        step = self.feed.step(number, self.weights(number))
         loss = self.wrapped(step)
         self.fabric.backward(loss)
         if self.config.optimiser.clip:
@@ -103,31 +107,6 @@ class Loop:
             self.average.update(self.learner.model, number)
         self.progress.step += 1
         self.log.step(self.progress.step, lr, step)
-
-    def read(self, number: int) -> Step:
-        """The rows of a step and the weights of its loss terms."""
-        weights = self.weights(number)
-        began = self.progress.consistency_began is not None
-        labelled = self.streams.labelled if began or not self.streams.held else self.streams.early
-        needed = weights[CONSISTENCY] > 0 or self.config.data.weak_labels
-        return Step(
-            labelled=self.rows(labelled, number, "labelled", self.config.train.batch_size),
-            unlabelled=self.rows(
-                self.streams.unlabelled, number, "unlabelled", unlabelled_batch(self.config)
-            )
-            if needed and len(self.streams.unlabelled)
-            else None,
-            weights=weights,
-        )
-
-    def rows(self, subset: Subset, number: int, stream: str, batch: int) -> Batch:
-        """This process's share of a step's rows."""
-        mine = batch // self.fabric.world_size
-        positions = rows_of_step(
-            number, count=len(subset), batch=batch, seed=self.config.train.seed, stream=stream
-        )
-        first = mine * self.fabric.global_rank
-        return subset.batch(positions[first : first + mine], device=self.fabric.device)
 
     def weights(self, number: int) -> dict[str, float]:
         """The weight of each loss term at a step."""
@@ -151,12 +130,35 @@ class Loop:
             return False
         return not schedule.is_criterion(start) and self.progress.step >= self.clock.steps(start)
 
+    def round_due(self) -> bool:
+        """Whether a round of pseudo labels begins at this step."""
+        began = self.progress.consistency_began
+        if began is None or self.config.train.rounds == 1:
+            return False
+        since, length = self.progress.step - began, self.clock.total - began
+        return self.progress.round < schedule.round_of(since, length, self.config.train.rounds)
+
+    def begin_round(self) -> None:
+        """Renew a frozen teacher, and let the fuser look at all rows."""
+        self.progress.round += 1
+        if self.frozen:
+            self.frozen.update(self.learner.model, self.progress.step)
+        seed_everything(self.config.train.seed, self.progress.step, "round")
+        teacher, unlabelled = self.learner.teacher(), self.streams.unlabelled
+        with isolated(teacher), torch.no_grad():
+            self.learner.method.fuser.survey(
+                teacher,  # type: ignore[arg-type]
+                self.feed.batches(self.feed.labelled),
+                self.feed.batches(unlabelled, self.feed.pool()),
+            )
+
     def begin_consistency(self) -> None:
         """The pre-flight audit on rows that were held out for it; then L_u joins.
 
         Raises:
             RunError: under `audit.strict`, fusing makes worse labels than the decoder's own.
         """
+        self.begin_round()
         self.expect()
         if (rows := self.streams.held) is not None:
             record = self.audit(rows)
@@ -188,10 +190,17 @@ class Loop:
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
             self.begin_consistency()
-        value = table.get(self.config.evaluate.select)
+        value = self.selected(table)
         if value is not None and (self.progress.best is None or value > self.progress.best):
             self.progress.best = value
             self.save_best()
+
+    def selected(self, measures: Mapping[str, float | None]) -> float | None:
+        """The measure that the best weights are chosen by."""
+        select = self.config.evaluate.select
+        names = ("dice", "auc") if select == "auto" else (select,)
+        known = (measures.get(name) for name in names)
+        return next((value for value in known if value is not None), None)
 
     def expect(self) -> None:
         """Note what share of foreground is to be expected, for the drift alarm."""
@@ -215,6 +224,7 @@ class Loop:
 
     def audit(self, rows: Subset) -> Record:
         """Judge the labels that the teacher would give these rows now; no part remembers them."""
+        seed_everything(self.config.train.seed, self.progress.step, "audit")
         with isolated(self.learner.states):
             return watch.audit(
                 self.learner.teacher(),
@@ -247,6 +257,8 @@ class Loop:
             )
             if self.average:
                 tensors |= checkpoint.prefixed("average", self.average.model.state_dict())
+            if self.frozen:
+                tensors |= checkpoint.prefixed("frozen", self.frozen.model.state_dict())
             path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)
             checkpoint.save(path, tensors, self.progress, self.folder.config_hash())
             checkpoint.prune(self.folder.checkpoints)
@@ -266,6 +278,8 @@ class Loop:
         checkpoint.restore_optimiser(self.optimiser, checkpoint.under("optimiser", found.tensors))
         if self.average:
             self.average.model.load_state_dict(checkpoint.under("average", found.tensors))
+        if self.frozen:
+            self.frozen.model.load_state_dict(checkpoint.under("frozen", found.tensors))
         for name, value in asdict(found.progress).items():
             setattr(self.progress, name, value)
         if self.fabric.is_global_zero:

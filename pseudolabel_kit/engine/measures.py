@@ -10,7 +10,7 @@ Lesion-free images have no Dice of their own: they would score 1 or 0 by a singl
           the means over images and patients leave them out, and `false_positive_share`
           says how much of them was marked. They do count in the pooled `dice` and `miou`.
 Several mask channels are measured one by one and averaged over those that hold a lesion.
-A measure that the rows do not define is None.
+A measure that the rows do not define, or that needs a head the model lacks, is None.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ class Outcome:
         name: unique within the dataset.
         patient: whom bootstrap resamples keep together, or None.
         label: the true class, or None.
-        probabilities: N of them.
-        counts: (tp, fp, fn, tn) pixels of each mask channel, or None without a mask.
+        probabilities: N of them, or None where the model does not classify.
+        counts: (tp, fp, fn, tn) pixels of each mask channel; None where there is no mask, or
+            the model does not segment.
     """
 
     name: str
     patient: str | None
     label: int | None
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...] | None
     counts: tuple[tuple[int, int, int, int], ...] | None
 
 
@@ -78,15 +79,15 @@ class Measures:
         _require_finite(prediction, names)
         labels = batch.label.tolist()
         has_label, has_mask = batch.has_label.tolist(), batch.has_mask.tolist()
-        probabilities = prediction.class_logits.detach().cpu().double().softmax(dim=1).tolist()
-        counts = _pixel_counts(prediction.mask_logits.detach(), batch.mask)
+        probabilities = _probabilities(prediction.class_logits)
+        counts = _pixel_counts(prediction.mask_logits, batch.mask)
         self.merge(
             Outcome(
                 name=name,
                 patient=patients[i],
                 label=labels[i] if has_label[i] else None,
-                probabilities=tuple(probabilities[i]),
-                counts=counts[i] if has_mask[i] else None,
+                probabilities=probabilities[i] if probabilities else None,
+                counts=counts[i] if counts and has_mask[i] else None,
             )
             for i, name in enumerate(names)
         )
@@ -111,9 +112,11 @@ def columns(rows: Sequence[Outcome]) -> Columns:
     groups = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     channels = max((len(r.counts) for r in rows if r.counts), default=1)
     unknown = ((0, 0, 0, 0),) * channels
+    classes = max((len(r.probabilities) for r in rows if r.probabilities), default=1)
+    told = [r.label if r.probabilities else None for r in rows]
     return Columns(
-        label=np.array([-1 if r.label is None else r.label for r in rows], dtype=np.int64),
-        probabilities=np.array([r.probabilities for r in rows], dtype=np.float64),
+        label=np.array([-1 if label is None else label for label in told], dtype=np.int64),
+        probabilities=np.array([r.probabilities or (0.0,) * classes for r in rows]),
         counts=np.array([r.counts or unknown for r in rows], dtype=np.float64),
         group=np.array([groups[key] for key in keys], dtype=np.int64),
         is_patient=np.array([kind == "patient" for kind, _ in groups], dtype=np.bool_),
@@ -125,11 +128,21 @@ def optional(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _pixel_counts(logits: Tensor, mask: Tensor) -> list[tuple[tuple[int, int, int, int], ...]]:
+def _probabilities(logits: Tensor | None) -> list[tuple[float, ...]] | None:
+    if logits is None:
+        return None
+    return [tuple(row) for row in logits.detach().cpu().double().softmax(dim=1).tolist()]
+
+
+def _pixel_counts(
+    logits: Tensor | None, mask: Tensor
+) -> list[tuple[tuple[int, int, int, int], ...]] | None:
     """(tp, fp, fn, tn) of each channel of each row."""
+    if logits is None:
+        return None
     rows, channels = logits.shape[:2]
     stats = multilabel_stat_scores(
-        (logits >= 0).long(),
+        (logits.detach() >= 0).long(),
         (mask > 0.5).long(),
         num_labels=channels,
         average=None,
@@ -142,6 +155,8 @@ def _pixel_counts(logits: Tensor, mask: Tensor) -> list[tuple[tuple[int, int, in
 
 def _require_finite(prediction: Prediction, names: Sequence[str]) -> None:
     for logits in (prediction.class_logits, prediction.mask_logits):
+        if logits is None:
+            continue
         finite = torch.isfinite(logits.detach()).flatten(1).all(dim=1)
         if not finite.all():
             name = names[int((~finite).nonzero()[0])]

@@ -32,6 +32,7 @@ from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.interfaces import Prediction
 from pseudolabel_kit.losses import unbiased
 from pseudolabel_kit.report.overlays import overlay
 
@@ -45,16 +46,20 @@ class Answer:
     Attributes:
         image: its path, as it was given.
         name: what its pictures are called.
-        predicted: the likeliest class.
-        probabilities: of every class, by its name.
-        lesion_share: the share of the image's pixels that the mask marks.
+        probabilities: of every class, by its name; empty where the model does not classify.
+        lesion_share: the share of the image's pixels that the mask marks; None where the model
+            does not segment.
     """
 
     image: Path
     name: str
-    predicted: str
     probabilities: Mapping[str, float]
-    lesion_share: float
+    lesion_share: float | None
+
+    @property
+    def predicted(self) -> str:
+        """The likeliest class, or nothing where the model does not classify."""
+        return max(self.probabilities, key=self.probabilities.__getitem__, default="")
 
 
 def predict_files(
@@ -111,37 +116,47 @@ def _answer(
     """Predict one batch; each image's answer comes when its pictures are written."""
     batch = torch.from_numpy(np.stack([image.fitted for image in opened]))
     prediction, evidence = predictor.explain(batch)
-    classes = predictor.task.classes
-    scores = _numpy(prediction.class_logits.float().softmax(dim=1))
+    scores = _class_scores(prediction, predictor.task.classes)
     weight = predictor.task.background_weight
-    probability = _numpy(unbiased(prediction.mask_logits.float(), weight).sigmoid())
+    probability = None
+    if prediction.mask_logits is not None:
+        probability = _numpy(unbiased(prediction.mask_logits.float(), weight).sigmoid())
     marked = weight / (1 + weight)  # where the decoder, trained with that weight, says one half
     maps = {reference: _numpy(each.map) for reference, each in evidence.items()}
     for i, (image, name) in enumerate(zip(opened, names, strict=True)):
-        mine = _in_own_size(image, probability[i])
+        mine = None if probability is None else _in_own_size(image, probability[i])
         shown = {r: _in_own_size(image, each[i]).max(axis=0) for r, each in maps.items()}
         for kind, pixels in _pictures(image, mine, marked, shown):
             _write_picture(_target(out, kind, name), pixels)
         yield Answer(
             image=image.path,
             name=name,
-            predicted=classes[int(scores[i].argmax())],
-            probabilities=dict(zip(classes, map(float, scores[i]), strict=True)),
-            lesion_share=float((mine.max(axis=0) >= marked).mean()),
+            probabilities=scores[i],
+            lesion_share=None if mine is None else float((mine.max(axis=0) >= marked).mean()),
         )
 
 
+def _class_scores(prediction: Prediction, classes: Sequence[str]) -> list[dict[str, float]]:
+    """Each row's probabilities by class; empty where the model does not classify."""
+    if prediction.class_logits is None:
+        return [{} for _ in range(len(prediction.need_masks("plk predict")))]
+    scores = prediction.class_logits.float().softmax(dim=1).tolist()
+    return [dict(zip(classes, row, strict=True)) for row in scores]
+
+
 def _pictures(
-    image: ImageFile, probability: Pixels, marked: float, evidence: Mapping[str, Pixels]
+    image: ImageFile, probability: Pixels | None, marked: float, evidence: Mapping[str, Pixels]
 ) -> Iterator[tuple[str, NDArray[Any]]]:
+    for reference, map_ in evidence.items():
+        yield f"evidence/{file_name(reference)}", overlay(image.grey, map_)
+    if probability is None:
+        return
     count = len(probability)
     for kind, plane in zip(_channels("masks", count), probability, strict=True):
         yield kind, np.where(plane >= marked, 255, 0).astype(np.uint8)
     for kind, plane in zip(_channels("probabilities", count), probability, strict=True):
         yield kind, np.rint(plane.astype(np.float64) * 65535).astype(np.uint16)
     yield "decoder", overlay(image.grey, probability.max(axis=0), outline=marked)
-    for reference, map_ in evidence.items():
-        yield f"evidence/{file_name(reference)}", overlay(image.grey, map_)
 
 
 def _channels(kind: str, count: int) -> list[str]:

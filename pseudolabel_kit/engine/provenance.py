@@ -19,6 +19,7 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.data import pack
 from pseudolabel_kit.data.splits import SPLITS, Splits
 from pseudolabel_kit.data.store import Store
+from pseudolabel_kit.engine.cost import device_name
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import RunError
@@ -55,7 +56,7 @@ def occasion(fabric: Fabric) -> dict[str, Any]:
         "command": sys.argv[1:] if sys.argv[0].endswith("plk") else [],
         "versions": {name: version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
-        "device": _device(fabric),
+        "device": device_name(fabric.device),
         "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
     }
@@ -103,9 +104,3 @@ def require_same_data(
             "restore them, or train a new run"
         )
     return origin
-
-
-def _device(fabric: Fabric) -> str:
-    if fabric.device.type == "cuda":
-        return torch.cuda.get_device_name(fabric.device)
-    return f"{fabric.device.type} ({platform.machine()})"

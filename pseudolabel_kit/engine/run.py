@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from signal import SIGTERM
@@ -15,9 +15,10 @@ from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
-from pseudolabel_kit.engine import strips
+from pseudolabel_kit.engine import cost, strips
 from pseudolabel_kit.engine.checkpoint import Progress, newest
 from pseudolabel_kit.engine.evaluate import measure, write_evaluation
+from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.loop import Loop
@@ -30,6 +31,7 @@ from pseudolabel_kit.engine.setup import (
     make_average,
     make_clock,
     make_fabric,
+    make_frozen,
     make_learner,
     make_optimiser,
     make_streams,
@@ -43,6 +45,7 @@ from pseudolabel_kit.plugin.build import read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.hooks import Outcome
 from pseudolabel_kit.report.page import write_report
+from pseudolabel_kit.report.records import read_records
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ def assemble(
     optimiser = make_optimiser(config, learner)
     wrapped, optimiser = fabric.setup(learner, optimiser)
     average = make_average(config, learner)
+    frozen = make_frozen(config, learner)
     standing = Progress()
     run = Run(folder=folder.path, config=config, steps=clock.total)
     log = Log(
@@ -217,10 +221,12 @@ def assemble(
         fabric=fabric,
         clock=clock,
         streams=streams,
+        feed=Feed(config=config, fabric=fabric, streams=streams, progress=standing),
         learner=learner,
         wrapped=wrapped,
         optimiser=optimiser,
         average=average,
+        frozen=frozen,
         progress=standing,
         folder=folder,
         log=log,
@@ -228,7 +234,9 @@ def assemble(
 
 
 def conclude(folder: RunFolder, loop: Loop) -> None:
-    """Measure val with the best weights, draw the strips, and write the report."""
+    """Say what the run cost, measure val, draw the strips, and write the report."""
+    steps = read_records(folder.path).steps
+    folder.write_json(cost.FILE, asdict(cost.cost(steps, loop.learner.model, loop.fabric)))
     predictor = load(folder.path)
     val = loop.streams.val
     if len(val):

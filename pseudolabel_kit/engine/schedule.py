@@ -12,6 +12,7 @@ from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Ramp
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 
+POWER = 0.9  # of the polynomial schedule (Liu et al., 2015)
 _MOMENT = re.compile(f"(?={PATTERN}$)(?P<number>[\\d.]+)(?P<unit>.+)")
 _CRITERION = re.compile(r"val\.(?P<measure>[a-z_]+)>=(?P<bound>\d*\.?\d+)")
 
@@ -56,6 +57,15 @@ def grown(weight: float, since: int, length: int) -> float:
     return weight if length <= 0 else weight * min(1.0, (since + 1) / length)
 
 
+def round_of(since: int, length: int, rounds: int) -> int:
+    """Which of `rounds` equal rounds holds step `since` of a phase of `length` steps; from 0.
+
+    >>> [round_of(since, 10, 3) for since in (0, 3, 4, 7, 9)]
+    [0, 0, 1, 2, 2]
+    """
+    return since * rounds // length
+
+
 def reached(criterion: str, measures: Mapping[str, float | None]) -> bool:
     """Whether measures on val satisfy a criterion like "val.dice>=0.5"; no other start is one."""
     match = _CRITERION.fullmatch(criterion)
@@ -75,6 +85,8 @@ def rate(config: OptimiserConfig, clock: Clock, step: int) -> float:
     if config.schedule == "cosine":
         fall = 0.5 * (1 + cos(pi * step / clock.total))
         return config.floor + (1 - config.floor) * fall
+    if config.schedule == "poly":
+        return float((1 - step / clock.total) ** POWER)
     if config.schedule == "step":
         return float(config.step_factor ** (step // max(1, clock.steps(config.step_every))))
     return 1.0

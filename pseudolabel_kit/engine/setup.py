@@ -106,17 +106,19 @@ def make_model(config: Config, method: Method, task: Task) -> tuple[nn.Module, n
     model.eval()
     images = torch.zeros(1, task.channels, *task.size)
     with torch.no_grad():
-        _check_shapes(config.method.backbone, model(images), task)
+        _check_heads(config.method.backbone, model(images), task)
     return model, states
 
 
 def make_learner(config: Config, method: Method, task: Task, fabric: Fabric) -> Learner:
     """The module that trains."""
     model, states = make_model(config, method, task)
+    twin = method.backbone.build(task) if config.method.teacher == "twin" else None
     learner = Learner(
         model,
         method,
         states,
+        twin=twin,
         augment=config.augment,
         debias=config.loss.debias,
         mean_over_processes=lambda counts: fabric.all_reduce(counts, reduce_op="mean"),  # type: ignore[arg-type,return-value]
@@ -150,9 +152,27 @@ def make_average(config: Config, learner: Learner) -> Average | None:
     return average
 
 
+def make_frozen(config: Config, learner: Learner) -> Average | None:
+    """The copy that teaches until the next round renews it, where there is one."""
+    if config.method.teacher != "frozen":
+        return None
+    frozen = Average(learner.model, decay=0.0)
+    learner.teacher = lambda: frozen.model
+    return frozen
+
+
 def make_optimiser(config: Config, learner: Learner) -> torch.optim.Optimizer:
-    """Adam with the configured betas; AdamW where weights decay."""
+    """Adam with the configured betas, AdamW where weights decay; or SGD."""
     o = config.optimiser
+    if o.kind == "sgd":
+        momentum = o.betas[0]
+        return torch.optim.SGD(
+            learner.parameters(),
+            lr=o.lr,
+            momentum=momentum,
+            nesterov=momentum > 0,
+            weight_decay=o.weight_decay,
+        )
     kind = torch.optim.AdamW if o.weight_decay else torch.optim.Adam
     return kind(learner.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay)
 
@@ -195,12 +215,16 @@ def require_even_batches(config: Config, processes: int) -> None:
             )
 
 
-def _check_shapes(backbone: str, prediction: Prediction, task: Task) -> None:
+def _check_heads(backbone: str, prediction: Prediction, task: Task) -> None:
     expected = {
         "class_logits": (1, len(task.classes)),
         "mask_logits": (1, task.mask_channels, *task.size),
     }
     for name, shape in expected.items():
-        found = tuple(getattr(prediction, name).shape)
-        if found != shape:
-            raise ConfigError(f"backbone {backbone}: {name} has shape {found}, expected {shape}")
+        head = getattr(prediction, name)
+        if head is not None and tuple(head.shape) != shape:
+            raise ConfigError(
+                f"backbone {backbone}: {name} has shape {tuple(head.shape)}, expected {shape}"
+            )
+    if prediction.class_logits is None and prediction.mask_logits is None:
+        raise ConfigError(f"backbone {backbone}: neither classifies nor segments")

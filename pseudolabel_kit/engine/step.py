@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from pseudolabel_kit.config import AugmentConfig
 from pseudolabel_kit.data.augment import weak_view
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, View
-from pseudolabel_kit.losses import classification, segmentation
 
 CONSISTENCY = "consistency"
+SUPERVISED = ("classification", "segmentation")
 
 
 class Step:
@@ -46,12 +48,19 @@ class Step:
         self.terms: dict[str, Tensor] = {}
         self.pseudo: PseudoLabels | None = None
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows of each stream the step reads, in this process."""
+        unlabelled = len(self.unlabelled.image) if self.unlabelled else 0
+        return {"labelled": len(self.labelled.image), "unlabelled": unlabelled}
+
 
 class Learner(nn.Module):
     """The student and everything that learns with it, as one module with one forward pass.
 
     Args:
         model: the student.
+        twin: a second student; each then learns from the other's labels. Or None.
         method: the parts, bound to the task.
         states: what the parts keep; trained and saved with the student.
         augment: the weak view.
@@ -65,12 +74,14 @@ class Learner(nn.Module):
         method: Method,
         states: nn.ModuleDict,
         *,
+        twin: nn.Module | None = None,
         augment: AugmentConfig,
         debias: bool,
         mean_over_processes: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
         self.model = model
+        self.twin = twin
         self.states = states
         self.method = method
         self.augment = augment
@@ -81,42 +92,69 @@ class Learner(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """The step's loss, a scalar."""
         labelled = weak_view(step.labelled, self.augment)
-        shown, views = [labelled], []
-        if step.unlabelled is not None:
-            weak = weak_view(step.unlabelled, self.augment)
-            views = self.strong_views(weak, labelled, step) if step.weights[CONSISTENCY] else []
-            shown += [view.batch for view in views] or [weak]
-        batch = concatenate(shown)
-        student = self.model(batch.image)
-
-        terms = self.supervised(student, batch, step.weights)
-        first = len(labelled.image)
-        for view in views:
-            rows = slice(first, first + len(view.batch.image))
-            add(terms, self.method.fuser.loss(student.rows(rows), view.pseudo))
-            first = rows.stop
+        weak = step.unlabelled and weak_view(step.unlabelled, self.augment)
+        pairs = self.pairs()
+        views = [self.strong_views(teacher, weak, labelled, step) for _, teacher in pairs]
+        terms: dict[str, LossTerm] = {}
+        for (student, _), shown in zip(pairs, views, strict=True):
+            add(terms, self.learn(student, labelled, shown, step.weights))
         return self.total(terms, step)
 
-    def strong_views(self, weak: Batch, labelled: Batch, step: Step) -> list[View]:
+    def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Who learns, and from whose labels."""
+        if self.twin is None:
+            return [(self.model, self.teacher())]
+        return [(self.model, self.twin), (self.twin, self.model)]
+
+    def strong_views(
+        self, teacher: nn.Module, weak: Batch | None, labelled: Batch, step: Step
+    ) -> list[View]:
         """Label the weak view, then perturb it: what the student must answer alike."""
-        found = pseudo_label(self.teacher(), self.method, weak.image, debias=self.debias)
-        step.pseudo = found.pseudo
-        views = [View(batch=weak, pseudo=found.pseudo)]
+        if weak is None:
+            return []
+        if not step.weights[CONSISTENCY]:
+            return [View(batch=weak, pseudo=PseudoLabels())]
+        pseudo = pseudo_label(teacher, self.method, weak.image, debias=self.debias).pseudo
+        step.pseudo = step.pseudo or pseudo
+        views = [View(batch=weak, pseudo=pseudo)]
         for perturbation in self.method.perturbations:
             views = [new for view in views for new in perturbation.perturb(view, labelled)]
         return views
 
-    def supervised(
-        self, student: Prediction, batch: Batch, weights: Mapping[str, float]
+    def learn(
+        self,
+        student: nn.Module,
+        labelled: Batch,
+        views: Sequence[View],
+        weights: Mapping[str, float],
     ) -> dict[str, LossTerm]:
-        """Eq. 1 on rows with a label, eq. 11 on rows with a mask, and what explainers train."""
-        w = self.method.backbone.task.background_weight
-        terms = {
-            "classification": classification(student.class_logits, batch.label, batch.has_label),
-            "segmentation": segmentation(student.mask_logits, batch.mask, batch.has_mask, w),
-        }
+        """One student's terms: one forward pass over all its rows, then what each row teaches."""
+        batch = concatenate([labelled, *(view.batch for view in views)])
+        first = len(labelled.image)
+        answer = student(batch.image, **feature_changes(student, first, views))
+        terms = self.supervised(answer, batch, weights)
+        if not weights[CONSISTENCY]:
+            return terms
+        sure = answer.rows(slice(0, first))
+        for view in views:
+            rows = slice(first, first + len(view.batch.image))
+            found = self.method.fuser.loss(answer.rows(rows), view.pseudo, sure)
+            add(terms, {f"{CONSISTENCY}.{kind}": term for kind, term in found.items()})
+            first = rows.stop
+        return terms
+
+    def supervised(
+        self, answer: Prediction, batch: Batch, weights: Mapping[str, float]
+    ) -> dict[str, LossTerm]:
+        """What rows with a label or a mask teach the backbone, and what explainers train."""
+        terms = dict(self.method.backbone.loss(answer, batch))
+        if strange := [name for name in terms if name.partition(".")[0] not in SUPERVISED]:
+            raise PluginError(
+                f"backbone: loss term '{strange[0]}' has no weight: expected a name that begins "
+                f"with {' or '.join(SUPERVISED)}"
+            )
         for reference, explainer in self.method.explainers.items():
-            term = explainer.loss(student, batch) if weights[reference] else None
+            term = explainer.loss(answer, batch) if weights[reference] else None
             if term is not None:
                 terms[reference] = term
         return terms
@@ -129,7 +167,7 @@ class Learner(nn.Module):
             term.total.sum() / count for term, count in zip(terms.values(), counts, strict=True)
         ]
         step.terms = dict(zip(terms, (value.detach() for value in values), strict=True))
-        weights = [step.weights[_group(name)] for name in terms]
+        weights = [weight_of(name, step.weights) for name in terms]
         return torch.stack([w * v for w, v in zip(weights, values, strict=True)]).sum()
 
 
@@ -152,18 +190,53 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     )
 
 
+def feature_changes(
+    student: nn.Module, first: int, views: Sequence[View]
+) -> dict[str, Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]]:
+    """What the student is called with, so that a view's `on_features` reaches its rows alone.
+
+    Args:
+        first: how many rows stand before those of the first view.
+
+    Raises:
+        PluginError: a view wants to change feature maps that this student does not show.
+    """
+    if all(view.on_features is None for view in views):
+        return {}
+    if "on_features" not in signature(student.forward).parameters:
+        raise PluginError(
+            f"{type(student).__name__}: this backbone does not let its feature maps be changed: "
+            "expected a forward(images, on_features=None), as vgg-multiscale has"
+        )
+
+    def on_features(features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        parts, start = [tuple(f[:first] for f in features)], first
+        for view in views:
+            rows = slice(start, start + len(view.batch.image))
+            mine = tuple(f[rows] for f in features)
+            parts.append(view.on_features(mine) if view.on_features else mine)
+            start = rows.stop
+        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
+
+    return {"on_features": on_features}
+
+
 def add(terms: dict[str, LossTerm], more: Mapping[str, LossTerm]) -> None:
-    """Add a view's consistency terms, as "consistency.mask"; several views share one mean."""
-    for kind, term in more.items():
-        key = f"{CONSISTENCY}.{kind}"
-        if key in terms:
+    """Add terms; those of one name, of several views or of two students, share one mean."""
+    for name, term in more.items():
+        if name in terms:
             term = replace(
                 term,
-                total=torch.cat([terms[key].total, term.total]),
-                count=torch.cat([terms[key].count, term.count]),
+                total=torch.cat([terms[name].total, term.total]),
+                count=torch.cat([terms[name].count, term.count]),
             )
-        terms[key] = term
+        terms[name] = term
 
 
-def _group(term: str) -> str:
-    return CONSISTENCY if term.startswith(f"{CONSISTENCY}.") else term
+def weight_of(term: str, weights: Mapping[str, float]) -> float:
+    """The weight of a term: its own, or that of what stands before the dot.
+
+    >>> weight_of("consistency.mask", {"consistency": 2.0, "caam:alpha=0.5": 1.0})
+    2.0
+    """
+    return weights[term] if term in weights else weights[term.partition(".")[0]]

@@ -16,7 +16,6 @@ from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.label import explain
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.files import written_aside
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.build import build
@@ -37,12 +36,13 @@ def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
         "names": np.array([rows.names[i] for i in chosen]),
         "image": _numpy(batch.image),
         "truth": _truth(batch),
-        "decoder": _numpy(found.prediction.mask_logits.sigmoid())[:, 0],
-        "pseudo": _numpy(found.pseudo.mask)[:, 0],
     }
+    if found.prediction.mask_logits is not None:
+        arrays["decoder"] = _numpy(found.prediction.mask_logits.sigmoid())[:, 0]
+    if found.pseudo.mask is not None:
+        arrays["pseudo"] = _numpy(found.pseudo.mask)[:, 0]
     arrays |= {f"evidence/{name}": _numpy(each.map)[:, 0] for name, each in evidence.items()}
-    with written_aside(folder.strips) as aside, aside.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    folder.write_arrays(folder.strips.name, arrays)
     folder.write_json("strips.json", _captions(predictor, batch, found.prediction.class_logits))
 
 
@@ -104,12 +104,16 @@ def more_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
     return found
 
 
-def _captions(predictor: Predictor, batch: Batch, class_logits: Tensor) -> Mapping[str, object]:
+def _captions(
+    predictor: Predictor, batch: Batch, class_logits: Tensor | None
+) -> Mapping[str, object]:
     names = predictor.task.classes
-    probability, guess = class_logits.softmax(dim=1).max(dim=1)
     known = zip(batch.label.tolist(), batch.has_label.tolist(), strict=True)
-    return {
-        "truth": [names[label] if has else None for label, has in known],
+    truth = {"truth": [names[label] if has else None for label, has in known]}
+    if class_logits is None:
+        return truth
+    probability, guess = class_logits.softmax(dim=1).max(dim=1)
+    return truth | {
         "predicted": [names[i] for i in guess.tolist()],
         "probability": probability.tolist(),
     }

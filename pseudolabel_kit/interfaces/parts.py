@@ -139,9 +139,7 @@ class Fuser(Part):
 
         return consistency(student, pseudo, background_weight=self.task.background_weight)
 
-    def survey(
-        self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]
-    ) -> None:
+    def survey(self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]) -> None:
         """Look at all rows when a round of pseudo labels begins (`train.rounds`).
 
         For methods that label by the whole pool; what they find is kept in `state`, whose
