@@ -5,7 +5,62 @@ from __future__ import annotations
 from pseudolabel_kit.plugin.component import Component
 from pseudolabel_kit.plugin.hooks import hookimpl
 
-COMPONENTS: list[Component] = []
+COMPONENTS = [
+    Component(
+        "backbone",
+        "jcs",
+        "plk_baselines.jcs:Jcs",
+        "A Res2Net that classifies, helping a VGG-16 that segments.",
+    ),
+    Component(
+        "backbone",
+        "inf-net",
+        "plk_baselines.inf_net:InfNet",
+        "A coarse mask, refined by reverse attention and edges; masks only.",
+    ),
+    Component(
+        "backbone",
+        "hu2020",
+        "plk_baselines.hu2020:Hu2020",
+        "Classes on three scales; masks from saliency, untrained.",
+    ),
+    Component(
+        "fuser",
+        "label-propagation",
+        "plk_baselines.propagation:LabelPropagation",
+        "Class labels that flow along a graph of deep features.",
+    ),
+    Component(
+        "recipe",
+        "jcs",
+        "plk_baselines:recipes/jcs.toml",
+        "JCS, supervised: joint classification and segmentation.",
+    ),
+    Component(
+        "recipe",
+        "inf-net",
+        "plk_baselines:recipes/inf-net.toml",
+        "Inf-Net, supervised: masks only.",
+    ),
+    Component(
+        "recipe",
+        "semi-inf-net",
+        "plk_baselines:recipes/semi-inf-net.toml",
+        "Inf-Net that labels a growing share of the unlabelled rows.",
+    ),
+    Component(
+        "recipe",
+        "hu2020",
+        "plk_baselines:recipes/hu2020.toml",
+        "Class labels alone; masks from saliency.",
+    ),
+    Component(
+        "recipe",
+        "graphxcovid",
+        "plk_baselines:recipes/graphxcovid.toml",
+        "Class labels by diffusion over deep features, in rounds.",
+    ),
+]
 
 
 @hookimpl

@@ -1,0 +1,114 @@
+"""Inf-Net (Fan et al., 2020): a coarse map, refined where it found nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import timm
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plk_baselines.maps import mask_head, refuse_small, resized
+from plk_baselines.refine import FieldBlock, PartialDecoder, ReverseAttention, conv
+from plk_baselines.structure import edges, structure
+from pseudolabel_kit.errors import ConfigError, nearest
+from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Task
+from pseudolabel_kit.losses import segmentation
+
+STRIDES = [2, 4, 8, 16, 32]
+SMALLEST = 64  # pixels a side, so that the deepest map still has 2x2 of them to normalise over
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfNet(Backbone):
+    """A network that segments only; its encoder is any of timm's with maps at 1/2 to 1/32.
+
+    Weights are drawn at random. Batch normalisation: in training, rows see their batch. Images
+    may have any size from 64x64, odd ones too.
+
+    Attributes:
+        encoder: timm's name; Res2Net-50 is the published one.
+        width: channels of every map after the encoder.
+    """
+
+    encoder: str = "res2net50_26w_4s"
+    width: Annotated[int, Field(ge=1)] = 32
+
+    def build(self, task: Task) -> nn.Module:
+        """An `InfNetwork` for the task's channels and masks.
+
+        Raises:
+            ConfigError: timm has no such encoder, its maps have other strides, or the task's
+                images are smaller than 64x64.
+        """
+        refuse_small("inf-net", task.size, SMALLEST)
+        encoder, channels = _encoder(self.encoder, task.channels)
+        return InfNetwork(encoder, channels, self.width, task.mask_channels)
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
+        """Border-weighted BCE and IoU on the four maps (three of them summed), BCE on the edge."""
+        border, *coarser = prediction.sides
+        w, masks = self.task.background_weight, (batch.mask, batch.has_mask)
+        finest = structure(prediction.need_masks("inf-net"), *masks, w)
+        totals = [structure(resized(side, batch.mask), *masks, w).total for side in coarser]
+        return {
+            "segmentation": finest,
+            "segmentation.sides": LossTerm(
+                total=torch.stack(totals).sum(dim=0), count=finest.count
+            ),
+            "segmentation.edge": segmentation(
+                resized(border, batch.mask), edges(batch.mask), batch.has_mask, 1.0
+            ),
+        }
+
+
+class InfNetwork(nn.Module):
+    """Encoder, edge branch on the second map, partial decoder and refinement on the last three.
+
+    `sides` are the logits (B,K,h,w) of the edge at 1/4, of the partial decoder at 1/8, and of
+    the first two refinements, at 1/32 and 1/16; the third, at 1/8, is the answer.
+    """
+
+    def __init__(self, encoder: nn.Module, channels: Sequence[int], width: int, masks: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.edge = nn.Sequential(conv(channels[1], width), conv(width, width), conv(width, width))
+        self.edge_head = mask_head(width, masks)
+        self.fields = nn.ModuleList([FieldBlock(count, width) for count in channels[2:]])
+        self.partial = PartialDecoder(width)
+        self.partial_head = mask_head(3 * width, masks)
+        self.refine = nn.ModuleList(
+            [ReverseAttention(count + width, width, masks) for count in channels[:1:-1]]
+        )
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Mask logits (B,K,H,W) and the four sides; there is no class head."""
+        refuse_small("inf-net", (images.shape[-2], images.shape[-1]), SMALLEST)
+        _, shallow, *deep = self.encoder(images)
+        edge = self.edge(shallow)
+        fields = [field(x) for field, x in zip(self.fields, deep, strict=True)]
+        maps = [self.partial_head(self.partial(*fields))]
+        for stage, features in zip(self.refine, reversed(deep), strict=True):
+            maps.append(stage(torch.cat((features, resized(edge, features)), dim=1), maps[-1]))
+        *coarser, finest = maps
+        return Prediction(
+            mask_logits=resized(finest, images), sides=(self.edge_head(edge), *coarser)
+        )
+
+
+def _encoder(name: str, channels: int) -> tuple[nn.Module, list[int]]:
+    """The encoder, and the channels of its five maps."""
+    if not timm.is_model(name):
+        hint = nearest(name, timm.list_models())
+        raise ConfigError(f"inf-net: encoder={name}: timm has no such model{hint}")
+    encoder: Any = timm.create_model(name, features_only=True, in_chans=channels)
+    strides = encoder.feature_info.reduction()
+    if strides != STRIDES:
+        raise ConfigError(
+            f"inf-net: encoder={name}: its maps are at 1/{', 1/'.join(map(str, strides))}: "
+            "expected 1/2, 1/4, 1/8, 1/16 and 1/32, as of res2net50_26w_4s or resnet18"
+        )
+    return encoder, encoder.feature_info.channels()
