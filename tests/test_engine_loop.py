@@ -70,7 +70,8 @@ def test_unlabelled_rows_are_read_from_the_step_where_they_count(tmp_path: Path)
 def test_weak_labels_are_read_from_the_start_and_without_masks(tmp_path: Path) -> None:
     weak = {"data": {"weak_labels": True}}
     for layers in ([weak], [weak, SUPERVISED]):
-        batch = assembled(tmp_path, *layers).read(0).unlabelled
+        loop = assembled(tmp_path / str(len(layers)), *layers)
+        batch = loop.feed.step(0, loop.weights(0)).unlabelled
         assert batch is not None
         assert batch.has_label.all()
         assert not batch.has_mask.any()

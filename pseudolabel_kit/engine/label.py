@@ -69,7 +69,9 @@ def explain(
     for reference, explainer in explainers.items():
         found = explainer.explain(model, images, prediction)  # type: ignore[arg-type]
         batch, _, *size = images.shape
-        expected = {(batch, 1, *size), (batch, explainer.task.mask_channels, *size)}
+        expected = {(batch, 1, *size)}
+        if prediction.mask_logits is not None:
+            expected.add((batch, prediction.mask_logits.shape[1], *size))
         if tuple(found.shape) not in expected:
             raise PluginError(
                 f"explainer {reference}: evidence has shape {tuple(found.shape)}, "

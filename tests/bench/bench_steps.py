@@ -5,6 +5,7 @@ Run with: pytest tests/bench/bench_steps.py --benchmark-enable
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.run import assemble, configure
 from pseudolabel_kit.engine.seeding import prefer_determinism
+from pseudolabel_kit.engine.step import Step
+
+
+class Still:
+    """A feed that reads one step and gives it out for ever."""
+
+    def __init__(self, step: Step) -> None:
+        self.read = step
+
+    def step(self, number: int, weights: Mapping[str, float]) -> Step:
+        return self.read
+
 
 METHODS = {
     "calibrated": {},
@@ -55,12 +68,12 @@ def test_images(benchmark: BenchmarkFixture, tmp_path: Path, loading: bool) -> N
     """16 images a step; divide by the time for images a second."""
     loop = begun(tmp_path, METHODS["fixmatch"])
     if not loading:
-        step = loop.read(300)
-        loop.read = lambda number: step  # type: ignore[method-assign]
+        step = loop.feed.step(300, loop.weights(300))
+        loop.feed = Still(step)  # type: ignore[assignment]
     benchmark.pedantic(loop.train, rounds=10, warmup_rounds=2)
 
 
 @pytest.mark.benchmark(group="images")
 def test_reading_alone(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     loop = begun(tmp_path, METHODS["fixmatch"])
-    benchmark.pedantic(loop.read, (300,), rounds=20, warmup_rounds=2)
+    benchmark.pedantic(loop.feed.step, (300, loop.weights(300)), rounds=20, warmup_rounds=2)
