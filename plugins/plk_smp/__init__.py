@@ -5,7 +5,14 @@ from __future__ import annotations
 from pseudolabel_kit.plugin.component import Component
 from pseudolabel_kit.plugin.hooks import hookimpl
 
-COMPONENTS: list[Component] = []
+COMPONENTS = [
+    Component(
+        "backbone",
+        "smp",
+        "plk_smp.smp:Smp",
+        "Any architecture of segmentation-models-pytorch on any encoder, timm's included.",
+    ),
+]
 
 
 @hookimpl
