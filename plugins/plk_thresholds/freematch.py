@@ -77,9 +77,9 @@ def fairness(choice: Choice, counted: Tensor, share: Tensor, histogram: Tensor) 
 
     p and h are the teacher's moving averages (G,C); p' and h' are the means of the student's
     probabilities and of its one-hot labels over the choices that are `counted` (B,1,P). The
-    sign is the publication's. Minimising it raises what is seldom chosen for its probability:
-    p' / h' is large there. A category that the batch never chooses has no ratio: it is left
-    out of the sum, where the authors' code adds a constant without a gradient.
+    sign is the publication's: descent raises the categories whose p' / h' exceeds p / h, those
+    that have probability but not the labels. A category that the batch never chooses has no
+    ratio: it is left out of the sum, where the authors' code adds a constant without a gradient.
     """
     among = counted[:, :, None].float()
     count = among.sum().clamp(min=1)
