@@ -22,6 +22,7 @@ from pseudolabel_kit.errors import ConfigError, UserError, nearest
 COMMANDS = {
     "train": "Train a model on labelled and unlabelled images.",
     "evaluate": "Measure a trained run on one side of the split.",
+    "compare": "Train rows of configurations with several seeds, and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List the parts that are installed, or show one.",
     "data": "Describe a dataset as it was understood.",
@@ -34,6 +35,7 @@ Examples:
   plk train --data DIR --out runs/first           your images, by DIR/manifest.csv
   plk train --fuser fixmatch:threshold=0.95 --explainer none
   plk evaluate runs/first --split test
+  plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk predict runs/first scans/ --out predictions
   plk plugins show sharpen
 """

@@ -1,0 +1,90 @@
+"""`plk compare`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pseudolabel_kit.errors import ConfigError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EPILOG = """
+\b
+Every cell, a row with a seed, is an ordinary run folder: DIR/ROW/seedN. The same command
+goes on where it was stopped; what is finished is not run again, what failed is tried again.
+Written into DIR:
+  compare.toml                   the comparison, resolved; repeats it
+  comparison.csv, .json, .tex    measures, spread over seeds, paired differences, cost
+  report.html                    the same with learning curves and pictures
+  ROW/seedN.log                  what a cell's process said
+
+\b
+Examples:
+  plk compare examples/table4.toml --quick                    a minute, to see it work
+  plk compare examples/table4.toml --out runs/table4 --jobs 2
+  plk compare --recipe supervised,fixmatch,calibrated --seeds 3 --data scans/
+  plk compare examples/rivals.toml --set train.epochs=30 --on ray
+
+\b
+Exit codes: 0 when every cell is finished, 1 when some failed, 130 after Ctrl-C.
+"""
+Text = str | None
+Number = int | None
+
+
+class Where(StrEnum):
+    """Who runs the cells."""
+
+    HERE = "here"
+    RAY = "ray"
+
+
+def _option(
+    help_text: str, *names: str, metavar: str | None = None, least: int | None = None
+) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, min=least, show_default=False)
+
+
+@app.command(epilog=EPILOG)
+def compare(
+    toml: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC.TOML]", help="Rows, seeds and measures.")
+    ] = None,
+    recipe: Annotated[Text, _option("Recipes to compare, with commas, the first the baseline.")] = (
+        None
+    ),
+    out: Annotated[
+        Path | None, _option("The comparison's folder; default: runs/ and the name.", metavar="DIR")
+    ] = None,
+    seeds: Annotated[Number, _option("How many, from 0.", least=1)] = None,
+    data: Annotated[Text, _option("A manifest.csv, its folder, or a dataset's name.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        _option("Any key of the configuration, for every row.", "--set", metavar="KEY=VALUE"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The comparison's short form: its [quick] table.")
+    ] = False,
+    jobs: Annotated[
+        Number, _option("Cells side by side; default: one a GPU, or one.", least=1)
+    ] = None,
+    on: Annotated[
+        Where, typer.Option(help="This machine, or a Ray cluster with a shared file system.")
+    ] = Where.HERE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train anew the runs whose configuration changed.")
+    ] = False,
+) -> None:
+    """Train rows of configurations with several seeds, and say how they differ."""
+    if (toml is None) == (recipe is None):
+        raise ConfigError("plk compare: expected either SPEC.TOML or --recipe a,b,c")
+    from pseudolabel_kit.cli.comparing import specification, start
+
+    settings = [*([f"data.source={data}"] if data else []), *(settings or [])]
+    spec, name = specification(toml, recipe, seeds=seeds, settings=settings, quick=quick)
+    folder = out or Path("runs") / name
+    raise typer.Exit(start(spec, folder, jobs=jobs, on=on.value, overwrite=overwrite))

@@ -1,0 +1,58 @@
+"""The work behind `plk compare`: a specification, a folder of runs, and what is said of them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from pseudolabel_kit.cli.board import Board
+from pseudolabel_kit.cli.console import err, out
+from pseudolabel_kit.cli.display import decoding
+from pseudolabel_kit.compare import on_ray, pool
+from pseudolabel_kit.compare.run import FILE, compare
+from pseudolabel_kit.compare.spec import Spec, read_spec, spec_of
+from pseudolabel_kit.compare.tables import terminal
+from pseudolabel_kit.config import assignment
+
+SPREAD = {"here": pool.spread, "ray": on_ray.spread}
+FAILED = 1
+
+
+def specification(
+    toml: Path | None, recipes: str | None, *, seeds: int | None, settings: list[str], quick: bool
+) -> tuple[Spec, str]:
+    """What the command line asks for, and a name for its folder."""
+    if toml is not None:
+        spec, name = read_spec(toml), toml.stem
+    else:
+        names = [each.strip() for each in (recipes or "").split(",")]
+        spec, name = spec_of(names), "-".join(names).replace("/", "-")
+    if quick:
+        spec, name = spec.quickened(), f"{name}-quick"
+    for text in settings:
+        spec = spec.overlaid(assignment(text))
+    return (spec.changed(seeds=tuple(range(seeds))) if seeds else spec), name
+
+
+def start(spec: Spec, folder: Path, *, jobs: int | None, on: str, overwrite: bool) -> int:
+    """Compare; the exit code."""
+    with ExitStack() as stack:
+        ended = compare(
+            spec,
+            folder,
+            spread=partial(SPREAD[on], jobs=jobs),
+            watcher=stack.enter_context(Board()),
+            overwrite=overwrite,
+            progress=decoding(stack),
+        )
+    if ended.comparison is None:
+        hint = f"stopped; go on with: plk compare {folder / FILE} --out {folder}"
+        err.print(hint, markup=False, soft_wrap=True)
+        return 128 + (ended.interrupted or 0)
+    out.print(terminal(ended.comparison))
+    out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    failed = ended.comparison.unfinished("failed")
+    for row, seed, reason in failed:
+        err.print(f"failed: {row}, seed {seed}: {reason}", markup=False, soft_wrap=True)
+    return FAILED if failed else 0

@@ -1,0 +1,129 @@
+"""`compare`: a specification in, a folder of runs and what they say of each other out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from pseudolabel_kit.compare.cells import Cell, Watcher, cells, refuse_changed
+from pseudolabel_kit.compare.report import write_all
+from pseudolabel_kit.compare.results import Comparison, collect
+from pseudolabel_kit.compare.spec import Spec
+from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.data.source import open_store
+from pseudolabel_kit.engine import strips
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.signals import Stop, stop_requests
+from pseudolabel_kit.errors import ConfigError, PluginError, RunError
+from pseudolabel_kit.files import write_text
+
+FILE = "compare.toml"
+
+
+class Spread(Protocol):
+    """Runs cells until all have ended or `stop` is asked for, as `pool.spread` does."""
+
+    def __call__(self, cells: Sequence[Cell], *, watcher: Watcher, stop: Stop) -> None:
+        """Tell the watcher of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a comparison ended.
+
+    Attributes:
+        comparison: what the cells say of each other; None where it was interrupted.
+        interrupted: the signal that stopped it, or None.
+    """
+
+    comparison: Comparison | None = None
+    interrupted: int | None = None
+
+
+def compare(
+    spec: Spec,
+    out: Path,
+    *,
+    spread: Spread,
+    watcher: Watcher,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ended:
+    """Run every cell that is not finished, then gather the results in `out`.
+
+    Args:
+        spec: what to compare; written to `out` as compare.toml, resolved.
+        out: a new folder, or one that a comparison was begun in.
+        spread: where the cells run.
+        watcher: told of each cell.
+        overwrite: train anew the runs in `out` whose configuration is no longer the row's.
+        progress: told (rows decoded, rows in all) where images have to be decoded first.
+
+    Raises:
+        ConfigError, PluginError, DataError: a row cannot be trained as it stands, or `out`
+            holds runs of other configurations.
+        RunError: `out` is no comparison's folder, another process works in it, or it cannot
+            be written.
+    """
+    spec = spec.resolved()
+    found = cells(spec, out)
+    with _claimed(out):
+        if not overwrite:
+            refuse_changed(found)
+        _rehearse(found, progress)
+        write_text(out / FILE, spec.to_toml())
+        waiting = [cell for cell in found if not cell.finished or cell.difference()]
+        watcher.planned(len(waiting), len(found))
+        with stop_requests() as stop:
+            spread(waiting, watcher=watcher, stop=stop)
+        if stop.number is not None:
+            return Ended(interrupted=stop.number)
+        comparison = collect(spec, out)
+        write_all(comparison, out)
+    return Ended(comparison=comparison)
+
+
+def _rehearse(found: Iterable[Cell], progress: Callable[[int, int], None] | None) -> None:
+    """Build every row's parts and read its images, before hours go into the rows above it."""
+    read = set[DataConfig]()
+    seen = set[str]()
+    for cell in found:
+        if cell.row in seen:
+            continue
+        seen.add(cell.row)
+        try:
+            Method.build(cell.config.method)
+            strips.explainers(cell.config)
+        except (ConfigError, PluginError) as error:
+            raise type(error)(f"row '{cell.row}': {error}") from error
+        if cell.config.data not in read:
+            read.add(cell.config.data)
+            open_store(cell.config.data, progress)
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Keep other comparisons out of the folder.
+
+    Raises:
+        RunError: another one works in it, it holds something else, or it cannot be written.
+    """
+    lock = FileLock(out / ".lock")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / FILE).exists() and any(not p.name.startswith(".") for p in out.iterdir()):
+            raise RunError(f"{out}: holds other files and no comparison; choose another --out")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{out}: another process is comparing in it") from None
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
