@@ -60,6 +60,54 @@ COMPONENTS = [
         "plk_baselines:recipes/graphxcovid.toml",
         "Class labels by diffusion over deep features, in rounds.",
     ),
+    Component(
+        "backbone",
+        "segnet",
+        "plk_baselines.segnet:SegNet",
+        "Max-unpooling by the indices of the pools; masks only.",
+    ),
+    Component(
+        "backbone",
+        "unet",
+        "plk_baselines.unet:UNet",
+        "The plain U-Net; masks only.",
+    ),
+    Component(
+        "backbone",
+        "vgg16",
+        "plk_baselines.classifiers:Vgg16",
+        "VGG-16 of timm with one linear layer; classes only.",
+    ),
+    Component(
+        "backbone",
+        "resnet18",
+        "plk_baselines.classifiers:ResNet18",
+        "ResNet-18 of timm; classes only.",
+    ),
+    Component(
+        "recipe",
+        "segnet",
+        "plk_baselines:recipes/segnet.toml",
+        "SegNet, supervised.",
+    ),
+    Component(
+        "recipe",
+        "unet",
+        "plk_baselines:recipes/unet.toml",
+        "U-Net, supervised.",
+    ),
+    Component(
+        "recipe",
+        "vgg16",
+        "plk_baselines:recipes/vgg16.toml",
+        "VGG-16, supervised.",
+    ),
+    Component(
+        "recipe",
+        "resnet18",
+        "plk_baselines:recipes/resnet18.toml",
+        "ResNet-18, supervised.",
+    ),
 ]
 
 
