@@ -6,22 +6,32 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from plk_support import make_batch, make_net
+from plk_support import make_batch, make_net, make_task
 from step_support import W, make_learner, mean, taken, weights, without_truth
-from tiny_parts import Learning
+from tiny_parts import Dropping, Learning
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from plk_calibrated.caam import Caam
 from plk_calibrated.sharpen import Sharpen
+from plk_calibrated.vgg import VggMultiscale
 from plk_thresholds.fixmatch import FixMatch
-from pseudolabel_kit.engine.step import CONSISTENCY, Step
+from plk_thresholds.none import Nothing
+from pseudolabel_kit.engine.step import CONSISTENCY, Step, concatenate, feature_changes
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import (
+    Backbone,
+    Batch,
     Explainer,
+    LossTerm,
     Model,
     Prediction,
+    PseudoLabels,
+    View,
 )
 from pseudolabel_kit.losses import classification, consistency, segmentation, unbiased
+
+BATCH = make_batch(4, seed=1)
 
 
 def test_the_loss_is_the_weighted_sum_of_the_terms_by_name() -> None:
@@ -167,3 +177,59 @@ def test_a_term_of_weight_zero_is_not_computed() -> None:
     learner = make_learner(explainers={"learning": Learning()})
     step, _ = taken(learner, learning=0.0)
     assert "learning" not in step.terms
+
+
+def test_changed_features_reach_the_rows_of_their_view_alone() -> None:
+    learner = make_learner()
+    views = Dropping().perturb(View(batch=make_batch(3, seed=2), pseudo=PseudoLabels()), BATCH)
+    batch = concatenate([BATCH, *(view.batch for view in views)])
+    plain = learner.model(batch.image)
+    found = learner.model(batch.image, **feature_changes(learner.model, len(BATCH.image), views))
+    kept = slice(0, -3)
+    assert_close(found.mask_logits[kept], plain.mask_logits[kept])
+    assert_close(found.class_logits, plain.class_logits)
+    nothing = found.mask_logits[-3:]
+    assert_close(nothing, nothing[:1].expand_as(nothing))
+    assert not torch.allclose(nothing, plain.mask_logits[-3:])
+
+
+def test_a_backbone_that_hides_its_features_is_told() -> None:
+    class Closed(nn.Module):
+        def forward(self, images: Tensor) -> Prediction:
+            return Prediction()
+
+    view = View(batch=BATCH, pseudo=PseudoLabels(), on_features=lambda maps: maps)
+    with pytest.raises(PluginError, match=r"Closed: this backbone does not let its feature maps"):
+        feature_changes(Closed(), 0, [view])
+
+
+def begun(backbone: Backbone) -> Backbone:
+    backbone.begin(make_task())
+    return backbone
+
+
+def test_a_backbone_s_own_terms_have_the_weight_of_their_group() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Edged(VggMultiscale):
+        def loss(self, prediction: Prediction, batch: Batch) -> dict[str, LossTerm]:
+            one = torch.ones(len(batch.image))
+            return {"segmentation.edge": LossTerm(total=2 * one, count=one)}
+
+    learner = make_learner(fuser=Nothing())
+    learner.method = replace(learner.method, backbone=begun(Edged()))
+    step, loss = taken(learner)
+    assert step.terms["segmentation.edge"] == 2
+    assert loss == 5 * 2
+
+
+def test_a_term_without_a_weight_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Strange(VggMultiscale):
+        def loss(self, prediction: Prediction, batch: Batch) -> dict[str, LossTerm]:
+            one = torch.ones(len(batch.image))
+            return {"edge": LossTerm(total=one, count=one)}
+
+    learner = make_learner()
+    learner.method = replace(learner.method, backbone=begun(Strange()))
+    with pytest.raises(PluginError, match=r"loss term 'edge' has no weight: expected a name that"):
+        taken(learner)

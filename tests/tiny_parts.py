@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -28,7 +28,9 @@ COMPONENTS = tuple(
     f"{kind!r}, {name!r}, 'tiny_parts:{part}', 'for a test'"
     for kind, name, part in (
         ("fuser", "remembering", "Remembering"),
+        ("fuser", "surveying", "Surveying"),
         ("explainer", "learning", "Learning"),
+        ("perturbation", "dropping", "Dropping"),
         ("perturbation", "two-views", "TwoViews"),
     )
 )
@@ -54,6 +56,37 @@ class Remembering(Fuser):
         state.get_buffer("seen").add_(len(share))
         mask = (share >= state.get_buffer("mean")).float()
         return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surveying(Remembering):
+    """Remembers how many rows of each stream it was shown, and the sum of the teacher's weights."""
+
+    def make_state(self, task: Task) -> nn.Module:
+        state = super().make_state(task)
+        for name in ("rounds", "labelled", "unlabelled", "masks", "weights"):
+            state.register_buffer(name, torch.tensor(0.0))
+        return state
+
+    def survey(self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]) -> None:
+        state = self.state
+        assert state is not None
+        assert isinstance(model, nn.Module)
+        assert not model.training
+        state.get_buffer("rounds").add_(1)
+        state.get_buffer("labelled").fill_(sum(len(batch.image) for batch in labelled))
+        rows = list(unlabelled)
+        state.get_buffer("unlabelled").fill_(sum(len(batch.image) for batch in rows))
+        state.get_buffer("masks").fill_(sum(int(batch.has_mask.sum()) for batch in rows))
+        state.get_buffer("weights").fill_(sum(float(p.sum()) for p in model.parameters()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropping(Perturbation):
+    """The view as it is, and once more without the features that the decoder reads."""
+
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        return [view, replace(view, on_features=lambda maps: tuple(0 * each for each in maps))]
 
 
 @dataclass(frozen=True, kw_only=True)
