@@ -5,7 +5,32 @@ from __future__ import annotations
 from pseudolabel_kit.plugin.component import Component
 from pseudolabel_kit.plugin.hooks import hookimpl
 
-COMPONENTS: list[Component] = []
+COMPONENTS = [
+    Component(
+        "explainer",
+        "sgc",
+        "plk_pseudoseg.sgc:Sgc",
+        "Self-attention Grad-CAM, its head trained by masks.",
+    ),
+    Component(
+        "fuser",
+        "pseudoseg",
+        "plk_pseudoseg.pseudoseg:PseudoSeg",
+        "Soft labels: decoder and class map, divided by one root mean square, sharpened.",
+    ),
+    Component(
+        "recipe",
+        "pseudoseg",
+        "plk_pseudoseg:recipes/pseudoseg.toml",
+        "PseudoSeg under our budget.",
+    ),
+    Component(
+        "recipe",
+        "pseudoseg-code",
+        "plk_pseudoseg:recipes/pseudoseg-code.toml",
+        "PseudoSeg as its authors ran it.",
+    ),
+]
 
 
 @hookimpl
