@@ -130,3 +130,10 @@ def test_an_epoch_passes_once_over_the_longer_stream(
     rows: tuple[int, int, int, int], steps: int
 ) -> None:
     assert epoch_length(*rows) == steps
+
+
+def test_the_polynomial_rate_falls_to_nothing() -> None:
+    clock = Clock(total=10, epoch=5)
+    config = OptimiserConfig(schedule="poly")
+    assert [rate(config, clock, step) for step in (0, 5)] == [1.0, 0.5**0.9]
+    assert 0 < rate(config, clock, 9) < 0.13

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plk_calibrated.caam import Caam
 from plk_thresholds.fixmatch import FixMatch
+from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.setup import (
     make_fabric,
@@ -106,3 +107,19 @@ def test_the_task_is_what_the_data_and_the_configuration_say(tmp_path: Path) -> 
     found = task.method.backbone.task
     assert found == replace(found, channels=1, size=(32, 32), mask_channels=1)
     assert (len(found.classes), found.lesion_classes, found.background_weight) == (3, (2,), 0.25)
+
+
+def test_sgd_has_nesterov_s_momentum_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    layer = {"optimiser": {"kind": "sgd", "lr": 0.03, "betas": [0.9, 0.9], "weight_decay": 5e-4}}
+    loop = assembled(tmp_path / "run", SUPERVISED, layer)
+    (group,) = loop.optimiser.param_groups
+    told = [group[name] for name in ("momentum", "nesterov", "weight_decay")]
+    assert told == [0.9, True, 5e-4]
+    loop.train()
+    kept = checkpoint.optimiser_tensors(loop.optimiser)
+    other = make_optimiser(loop.config, loop.learner)
+    checkpoint.restore_optimiser(other, kept)
+    again = checkpoint.optimiser_tensors(other)
+    assert any("momentum_buffer" in name for name in kept)
+    assert again.keys() == kept.keys()
+    assert all(torch.equal(again[name], kept[name]) for name in kept)
