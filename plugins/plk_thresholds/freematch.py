@@ -29,7 +29,8 @@ class FreeMatch(Adaptive):
     def start(self, problems: int, categories: int) -> Mapping[str, Tensor]:
         """tau, p and h all begin at 1/C."""
         even = torch.full((problems, categories), 1 / categories)
-        return {"confidence": even[:, 0].clone(), "share": even.clone(), "histogram": even.clone()}
+        confidence = torch.full((problems,), 1 / categories)
+        return {"confidence": confidence, "share": even, "histogram": even.clone()}
 
     def observe(self, choice: Choice, memory: Memory) -> Mapping[str, Tensor]:
         """Means of max q, q and the one-hot label."""

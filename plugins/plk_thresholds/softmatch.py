@@ -31,9 +31,10 @@ class SoftMatch(Adaptive):
 
     def start(self, problems: int, categories: int) -> Mapping[str, Tensor]:
         """Mean 1/C and variance 1: everything counts."""
-        even = torch.full((problems, categories), 1 / categories)
-        start = {"mean": even[:, 0].clone(), "variance": torch.ones(problems)}
-        return start | {"share": even} if self.align else start
+        mean = torch.full((problems,), 1 / categories)
+        start = {"mean": mean, "variance": torch.ones(problems)}
+        share = mean[:, None].repeat(1, categories)
+        return start | {"share": share} if self.align else start
 
     def observe(self, choice: Choice, memory: Memory) -> Mapping[str, Tensor]:
         """Mean and unbiased variance of the confidence; the mean probabilities."""
