@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from plk_calibrated.caam import Caam, Cam
-from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.vgg import VggMultiscale, VggNet
+from plk_captum.deeplift import DeepLift
+from plk_captum.gradcam import GradCam
+from plk_captum.guided_gradcam import GuidedGradCam
+from plk_captum.input_x_gradient import InputXGradient
+from plk_captum.occlusion import Occlusion
+from plk_captum.saliency import Saliency
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Part, Prediction, Scale, Task
 
 P = TypeVar("P", bound=Part)
@@ -90,7 +95,14 @@ def explainers(task: Task | None = None) -> list[Explainer]:
         IntegratedGradients(steps=2),
         IntegratedGradients(steps=2, method="gausslegendre", baseline="zero"),
         InputXGradient(),
-        InputXGradient(baseline="blur", target="predicted"),
+        InputXGradient(baseline="mean", target="predicted"),
+        GradCam(layer="encoder.conv4"),
+        GradCam(layer="encoder.conv3.7", target="predicted"),
+        Saliency(),
+        Occlusion(),
+        Occlusion(cells=8, stride=1, baseline="zero"),
+        DeepLift(),
+        GuidedGradCam(),
     ]
     return [begun(part, task) for part in parts]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import captum.attr  # type: ignore[import-untyped]
 from torch import Tensor
 
+from plk_captum.adapter import ask
 from pseudolabel_kit.attribution import Attribution, Classify
 
 
@@ -14,14 +15,10 @@ from pseudolabel_kit.attribution import Attribution, Classify
 class InputXGradient(Attribution):
     """(x - x') dF/dx: the right Riemann sum of eq. 7 with t = 1, at 1/t of its cost.
 
-    On instance-normalised networks it ranks pixels about as the sum of 8 steps does
-    (correlation 0.999 from black).
+    From black it is the input x gradient of Shrikumar et al. (2016). On instance-normalised
+    networks it ranks pixels about as the sum of 8 steps does (correlation 0.999 from black).
     """
 
-    def attribute(self, classify: Classify, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
+    def attribute(self, scores: Classify, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
         """Signed attributions (B,C,H,W)."""
-        with torch.enable_grad():
-            inputs = images.detach().requires_grad_()
-            score = classify(inputs).gather(1, label[:, None]).sum()
-            (gradient,) = torch.autograd.grad(score, inputs)
-        return (images - base) * gradient
+        return (images - base) * ask(captum.attr.Saliency(scores), images, label, abs=False)
