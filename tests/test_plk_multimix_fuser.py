@@ -86,7 +86,7 @@ def test_divergence_by_hand() -> None:
 def test_divergence_is_that_of_bernoulli_variables(seed: int, channels: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     one, other = 3 * torch.randn(2, 2, channels, 4, 4, generator=rng)
-    expected = kl_divergence(Bernoulli(logits=one), Bernoulli(logits=other))  # type: ignore[no-untyped-call]
+    expected = kl_divergence(Bernoulli(logits=one), Bernoulli(logits=other))
     torch.testing.assert_close(
         stream_divergence(one, other, "two-category"), expected, atol=1e-5, rtol=1e-4
     )
@@ -176,8 +176,8 @@ def test_recipes_say_what_the_publication_says() -> None:
     assert build("backbone", ours.method.backbone) == MultiMix(width=0.5)
     assert build("backbone", theirs.method.backbone) == MultiMix(width=1.0, dropout=0.25)
     published = {"threshold": 0.7, "label_weight": 0.25, "kl_weight": 0.01}
-    assert build("fuser", ours.method.fuser) == MultiMixFuser(**published, kl="two-category")  # type: ignore[arg-type]
-    assert build("fuser", theirs.method.fuser) == MultiMixFuser(**published, kl="softmax")  # type: ignore[arg-type]
+    assert build("fuser", ours.method.fuser) == MultiMixFuser(**published, kl="two-category")
+    assert build("fuser", theirs.method.fuser) == MultiMixFuser(**published, kl="softmax")
     for config in (ours, theirs):
         w = config.loss
         weights = (w.classification, w.segmentation, w.consistency, w.background_weight)

@@ -37,7 +37,7 @@ def test_the_published_widths_and_the_bridge_of_the_first_decoder_block() -> Non
     net = begun(MultiMix()).build(make_task())
     assert isinstance(net, MultiMixNet)
 
-    def inputs(blocks: nn.ModuleList) -> list[tuple[int, ...]]:
+    def filters(blocks: nn.ModuleList) -> list[tuple[object, ...]]:
         found = []
         for block in blocks:
             first, *_, second, _, _ = block.children()
@@ -45,14 +45,14 @@ def test_the_published_widths_and_the_bridge_of_the_first_decoder_block() -> Non
         return found
 
     assert FILTERS == (16, 32, 64, 128, 256)
-    assert inputs(net.encoder) == [
+    assert filters(net.encoder) == [
         (1, 16, 16),
         (16, 32, 32),
         (32, 64, 64),
         (64, 128, 128),
         (128, 256, 256),
     ]
-    assert inputs(net.decoder) == [
+    assert filters(net.decoder) == [
         (256 + 128 + 2, 128, 128),  # conv5, conv4, image, saliency
         (128 + 64, 64, 64),
         (64 + 32, 32, 32),
@@ -165,7 +165,9 @@ def test_asking_for_a_prediction_touches_no_gradient() -> None:
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, 7)
     net(make_batch().image)
-    assert all((parameter.grad == 7).all() for parameter in net.parameters())
+    for parameter in net.parameters():
+        assert parameter.grad is not None
+        assert (parameter.grad == 7).all()
 
 
 def test_the_mask_loss_never_reaches_the_classifier_through_the_bridge() -> None:
