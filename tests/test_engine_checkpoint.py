@@ -19,6 +19,7 @@ TENSORS: dict[str, Tensor] = {
     "scalar": torch.tensor(0.25),
     "count": torch.tensor([1, 2]),
     "flag": torch.tensor([True]),
+    "strided": torch.rand(1, 3)[:, 0].clone(),
     "half": torch.rand(2).bfloat16(),
     "empty": torch.zeros(0, 3),
 }

@@ -70,7 +70,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], progress: Progress, config_h
     Raises:
         RunError: the folder cannot be written or the disk is full.
     """
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    ready = {name: _plain(tensor) for name, tensor in tensors.items()}
     stands = json.dumps(asdict(progress))
     header = {"format": FORMAT, "progress": stands, "config": config_hash}
     header["digest"] = _digest(ready, stands)
@@ -155,6 +155,11 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with a prefix before their names."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """On the CPU with strides as they are read back; `contiguous` keeps odd ones of length 1."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str = "") -> str:

@@ -96,6 +96,7 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
             "builds now; expected the versions that provenance.json names"
         ) from None
     fabric = _fabric(config)
+    states.to(fabric.device).eval()  # what a part remembers of training stays as it was
     return Predictor(
         config=config,
         task=task,
