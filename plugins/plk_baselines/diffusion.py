@@ -41,7 +41,8 @@ def affinities(features: Tensor, neighbours: int, gamma: float) -> Tensor:
     index = torch.stack((row.flatten(), column.flatten()))
     both = torch.cat((index, index.flip(0)), dim=1)
     shape = (len(features), len(features))
-    return torch.sparse_coo_tensor(both, value.flatten().repeat(2), shape).coalesce()
+    values = value.flatten().repeat(2)
+    return torch.sparse_coo_tensor(both, values, shape, check_invariants=True).coalesce()
 
 
 def diffuse(weights: Tensor, seeds: Tensor, alpha: float) -> Tensor:
@@ -52,12 +53,9 @@ def diffuse(weights: Tensor, seeds: Tensor, alpha: float) -> Tensor:
         seeds: Y (M,N).
         alpha: in (0, 1), how far labels flow.
     """
-    weights, seeds = weights.cpu().double().coalesce(), seeds.cpu().double()
-    degree = torch.sparse.sum(weights, dim=1).to_dense()
-    scale = degree.clamp_min(torch.finfo(degree.dtype).tiny).rsqrt() * (degree > 0)
-    row, column = weights.indices()
-    values = weights.values() * scale[row] * scale[column]
-    graph = torch.sparse_coo_tensor(weights.indices(), values, weights.shape).coalesce()
+    weights, seeds = weights.cpu().double(), seeds.cpu().double()
+    degree = torch.sparse.sum(weights, dim=1).to_dense()[:, None]
+    scale = torch.where(degree > 0, degree.rsqrt(), 0)
 
     found, residual = torch.zeros_like(seeds), seeds.clone()
     direction, norm = residual, residual.square().sum(dim=0)
@@ -65,7 +63,7 @@ def diffuse(weights: Tensor, seeds: Tensor, alpha: float) -> Tensor:
     for _ in range(10 * len(seeds)):  # exact arithmetic would need one step a row
         if (norm <= enough).all():
             break
-        moved = direction - alpha * torch.sparse.mm(graph, direction)
+        moved = direction - alpha * scale * torch.sparse.mm(weights, scale * direction)
         step = _ratio(norm, (direction * moved).sum(dim=0))
         found, residual = found + step * direction, residual - step * moved
         before, norm = norm, residual.square().sum(dim=0)

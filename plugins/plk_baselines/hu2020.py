@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped]
 
-from plk_baselines.maps import refuse_small, resized
+from plk_baselines.blocks import refuse_small, scaled
+from plk_baselines.maps import resized
 from pseudolabel_kit.evidence import lesion_classes, minmax, target_class, to_evidence
 from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Scale, Task
 from pseudolabel_kit.losses import classification
@@ -21,7 +22,6 @@ from pseudolabel_kit.losses import classification
 FILTERS = (32, 64, 128, 256, 256)
 LAYERS = (2, 2, 3, 3, 3)
 CLASSIFIED = 3  # the last blocks, each with a class head
-SMALLEST = 32  # pixels a side, so that the last block still has 2x2 of them to normalise over
 STEEPNESS = 10.0  # of the mask logits in the saliency's share; only their sign is meant
 
 
@@ -49,8 +49,8 @@ class Hu2020(Backbone):
         Raises:
             ConfigError: the task's images are smaller than 32x32.
         """
-        refuse_small("hu2020", task.size, SMALLEST)
-        filters = tuple(max(1, round(count * self.width)) for count in FILTERS)
+        refuse_small("hu2020", task.size)
+        filters = scaled(FILTERS, self.width)
         return HuNet(task, filters=filters, steps=self.steps, threshold=self.threshold)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
@@ -62,9 +62,7 @@ class Hu2020(Backbone):
 class HuNet(nn.Module):
     """Five VGG blocks; the last three are classified and their largest scores summed."""
 
-    def __init__(
-        self, task: Task, *, filters: tuple[int, ...], steps: int, threshold: float
-    ) -> None:
+    def __init__(self, task: Task, *, filters: Sequence[int], steps: int, threshold: float) -> None:
         super().__init__()
         self.task, self.steps, self.threshold = task, steps, threshold
         shapes = zip((task.channels, *filters[:-1]), filters, LAYERS, strict=True)
@@ -89,7 +87,7 @@ class HuNet(nn.Module):
         return self._scores(self._classified(images))
 
     def _classified(self, images: Tensor) -> list[Tensor]:
-        refuse_small("hu2020", (images.shape[-2], images.shape[-1]), SMALLEST)
+        refuse_small("hu2020", images.shape[-2:])
         features: list[Tensor] = []
         for block in self.blocks:
             features.append(block(F.max_pool2d(features[-1], 2) if features else images))

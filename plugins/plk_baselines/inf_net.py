@@ -11,41 +11,50 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plk_baselines.maps import mask_head, refuse_small, resized
+from plk_baselines.blocks import mask_head, refuse_small
+from plk_baselines.maps import resized
 from plk_baselines.refine import FieldBlock, PartialDecoder, ReverseAttention, conv
 from plk_baselines.structure import edges, structure
 from pseudolabel_kit.errors import ConfigError, nearest
 from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Task
 from pseudolabel_kit.losses import segmentation
+from pseudolabel_kit.weights import Normalise, load_weights, locate, published_by_timm
 
 STRIDES = [2, 4, 8, 16, 32]
-SMALLEST = 64  # pixels a side, so that the deepest map still has 2x2 of them to normalise over
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfNet(Backbone):
     """A network that segments only; its encoder is any of timm's with maps at 1/2 to 1/32.
 
-    Weights are drawn at random. Batch normalisation: in training, rows see their batch. Images
-    may have any size from 64x64, odd ones too.
+    Batch normalisation: in training, rows see their batch. Images may have any size from 32x32,
+    odd ones too; below 64x64 a batch needs two rows or more.
 
     Attributes:
         encoder: timm's name; Res2Net-50 is the published one.
         width: channels of every map after the encoder.
+        pretrained: weights for the encoder: the path of a safetensors or torch file, or a
+            published name (imagenet) that is looked up in the local cache of the Hugging Face
+            Hub alone; images are then normalised as those weights expect. none = untrained.
     """
 
     encoder: str = "res2net50_26w_4s"
     width: Annotated[int, Field(ge=1)] = 32
+    pretrained: str | None = None
 
     def build(self, task: Task) -> nn.Module:
         """An `InfNetwork` for the task's channels and masks.
 
         Raises:
-            ConfigError: timm has no such encoder, its maps have other strides, or the task's
-                images are smaller than 64x64.
+            ConfigError: timm has no such encoder, or its maps have other strides; its weights
+                cannot be reached, or do not fit; images are smaller than 32x32.
         """
-        refuse_small("inf-net", task.size, SMALLEST)
+        refuse_small("inf-net", task.size)
         encoder, channels = _encoder(self.encoder, task.channels)
+        if self.pretrained is not None:
+            path, source = locate(self.pretrained, published_by_timm(self.encoder))
+            load_weights(encoder, path)
+            encoder = nn.Sequential(Normalise(source, task.channels), encoder)
         return InfNetwork(encoder, channels, self.width, task.mask_channels)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
@@ -76,17 +85,17 @@ class InfNetwork(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.edge = nn.Sequential(conv(channels[1], width), conv(width, width), conv(width, width))
-        self.edge_head = mask_head(width, masks)
+        self.edge_head = mask_head(width, masks, 1)
         self.fields = nn.ModuleList([FieldBlock(count, width) for count in channels[2:]])
         self.partial = PartialDecoder(width)
-        self.partial_head = mask_head(3 * width, masks)
+        self.partial_head = mask_head(3 * width, masks, 1)
         self.refine = nn.ModuleList(
             [ReverseAttention(count + width, width, masks) for count in channels[:1:-1]]
         )
 
     def forward(self, images: Tensor) -> Prediction:
         """Mask logits (B,K,H,W) and the four sides; there is no class head."""
-        refuse_small("inf-net", (images.shape[-2], images.shape[-1]), SMALLEST)
+        refuse_small("inf-net", images.shape[-2:])
         _, shallow, *deep = self.encoder(images)
         edge = self.edge(shallow)
         fields = [field(x) for field, x in zip(self.fields, deep, strict=True)]

@@ -16,7 +16,8 @@ from torchvision.ops import (  # type: ignore[import-untyped]
     SqueezeExcitation,
 )
 
-from plk_baselines.maps import mask_head, refuse_small, resized
+from plk_baselines.blocks import conv_block, mask_head, refuse_small, scaled
+from plk_baselines.maps import resized
 from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Scale, Task
 from pseudolabel_kit.losses import classification, dice, segmentation
 
@@ -25,7 +26,6 @@ LAYERS = (2, 2, 3, 3, 3)
 RATES = (1, 3, 6, 9)  # of the dilated convolutions, one a group
 BRANCH_FILTERS = (64, 128, 256, 512)  # Res2Net-50, a quarter of its outputs
 BRANCH_LAYERS = (3, 4, 6, 3)
-SMALLEST = 64  # pixels a side, so that the classifier still has 2x2 of them to normalise over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +34,21 @@ class Jcs(Backbone):
 
     The two are trained together from the first step; the publication trains each by itself and
     joins them afterwards. Batch normalisation: in training, rows see their batch. Images may
-    have any size from 64x64, odd ones too.
+    have any size from 32x32, odd ones too; below 64x64 a batch needs two rows or more.
 
     Attributes:
         width: factor on the filters of both encoders; 1 is the published size.
     """
 
-    width: Annotated[float, Field(gt=0)] = 1.0
+    width: Annotated[float, Field(ge=0.0625)] = 1.0
 
     def build(self, task: Task) -> nn.Module:
         """A `JcsNet` for the task's channels, classes and masks.
 
         Raises:
-            ConfigError: the task's images are smaller than 64x64.
+            ConfigError: the task's images are smaller than 32x32.
         """
-        refuse_small("jcs", task.size, SMALLEST)
+        refuse_small("jcs", task.size)
         return JcsNet(task.channels, len(task.classes), task.mask_channels, self.width)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
@@ -81,11 +81,13 @@ class JcsNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, masks: int, width: float) -> None:
         super().__init__()
-        guests = _scaled(BRANCH_FILTERS, width)
+        guests = scaled(BRANCH_FILTERS, width)
         self.branch = _res2net(channels, classes, guests)
-        filters = _scaled(FILTERS, width)
+        filters = scaled(FILTERS, width)
         shapes = zip((channels, *filters[:-1]), filters, LAYERS, strict=True)
-        self.encoder = nn.ModuleList([_stage(*shape) for shape in shapes])
+        self.encoder = nn.ModuleList(
+            [conv_block(source, [count] * layers) for source, count, layers in shapes]
+        )
         pairs = zip(filters[2:], guests[:3], strict=True)
         self.enhance = nn.ModuleList(
             [AttentiveFusion(own + Bottle2neck.expansion * guest, own) for own, guest in pairs]
@@ -93,11 +95,11 @@ class JcsNet(nn.Module):
         self.pyramid = GroupedDilation(filters[-1])
         steps = zip(filters[3::-1], filters[:0:-1], strict=True)
         self.decoder = nn.ModuleList([AttentiveFusion(own + deep, own) for own, deep in steps])
-        self.heads = nn.ModuleList([mask_head(count, masks) for count in filters])
+        self.heads = nn.ModuleList([mask_head(count, masks, 1) for count in filters])
 
     def forward(self, images: Tensor) -> Prediction:
         """Class logits (B,N), mask logits (B,K,H,W), the classified scale and four sides."""
-        refuse_small("jcs", (images.shape[-2], images.shape[-1]), SMALLEST)
+        refuse_small("jcs", images.shape[-2:])
         deepest, guests = self.branch.forward_intermediates(images, indices=[1, 2, 3])
         finest, *coarser = self._segment(images, list(guests))
         weight = self.branch.get_classifier().get_parameter("weight")
@@ -110,7 +112,7 @@ class JcsNet(nn.Module):
 
     def classify(self, images: Tensor) -> Tensor:
         """Class logits (B,N) alone; nothing is segmented."""
-        refuse_small("jcs", (images.shape[-2], images.shape[-1]), SMALLEST)
+        refuse_small("jcs", images.shape[-2:])
         logits: Tensor = self.branch(images)
         return logits
 
@@ -163,15 +165,6 @@ class GroupedDilation(nn.Module):
         seen = [group(part) for group, part in zip(self.groups, parts, strict=True)]
         narrow: Tensor = self.narrow(self.attention(torch.cat(seen, dim=1)))
         return narrow
-
-
-def _stage(inputs: int, outputs: int, layers: int) -> nn.Sequential:
-    sources = [inputs, *[outputs] * (layers - 1)]
-    return nn.Sequential(*[Conv2dNormActivation(source, outputs) for source in sources])
-
-
-def _scaled(filters: Sequence[int], width: float) -> list[int]:
-    return [max(4, round(count * width)) for count in filters]
 
 
 def _res2net(channels: int, classes: int, filters: Sequence[int]) -> ResNet:
