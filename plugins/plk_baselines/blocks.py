@@ -14,14 +14,15 @@ RARE = 0.05  # the share of foreground that an untrained mask head answers every
 
 
 def conv_block(inputs: int, outputs: Sequence[int]) -> nn.Sequential:
-    """3x3 convolutions to these numbers of filters, each with batch norm and ReLU."""
+    """3x3 convolutions to these numbers of filters, each with batch norm and ReLU.
+
+    Weights are drawn with variance 2 / inputs (He et al., 2015), as U-Net's and SegNet's were.
+    """
     stack: list[nn.Module] = []
     for source, target in zip((inputs, *outputs), outputs, strict=False):
-        stack += [
-            nn.Conv2d(source, target, 3, padding=1, bias=False),  # the norm would undo a bias
-            nn.BatchNorm2d(target),
-            nn.ReLU(inplace=True),
-        ]
+        convolution = nn.Conv2d(source, target, 3, padding=1, bias=False)  # the norm undoes one
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        stack += [convolution, nn.BatchNorm2d(target), nn.ReLU(inplace=True)]
     return nn.Sequential(*stack)
 
 

@@ -191,5 +191,6 @@ def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _known(what: str, name: str, names: Any) -> None:
     if name not in names:
-        expected = f": expected one of {', '.join(names)}" if len(names) < ROUND else ""
-        raise ConfigError(f"there is no {what} '{name}'{nearest(name, names) or expected}")
+        several = ", ".join(names) if len(names) < 20 else "resnet34, or tu-convnext_nano of timm"
+        hint = nearest(name, names) or f": expected one such as {several}"
+        raise ConfigError(f"there is no {what} '{name}'{hint}")
