@@ -60,6 +60,8 @@ class Chart:
         noisy: draw the values faint, and their running mean over them.
         marks: (step, word) of vertical lines.
         level: (value, word) of a horizontal line to compare with.
+        from_zero: let the axis begin at 0, however far from it the curves are.
+        size: width and height in inches, of which a page shows about a hundred pixels each.
     """
 
     title: str
@@ -69,6 +71,8 @@ class Chart:
     noisy: bool = False
     marks: Sequence[tuple[float, str]] = ()
     level: tuple[float, str] | None = None
+    from_zero: bool = True
+    size: tuple[float, float] = (3.8, 2.0)
 
     @property
     def drawn(self) -> list[Line]:
@@ -101,12 +105,15 @@ class Chart:
 
 
 def draw(chart: Chart) -> Markup:
-    """A chart as inline SVG, to be read at 300 to 500 pixels of width."""
-    return drawing(3.8, 2.0, f"{chart.title}. {chart.caption}", partial(_paint, chart))
+    """A chart as inline SVG."""
+    return drawing(*chart.size, f"{chart.title}. {chart.caption}", partial(_paint, chart))
 
 
 def _paint(chart: Chart, figure: Figure) -> None:
-    figure.subplots_adjust(left=0.14, right=0.95, top=0.965, bottom=0.2)
+    width, height = chart.size
+    figure.subplots_adjust(
+        left=0.53 / width, right=1 - 0.19 / width, top=1 - 0.07 / height, bottom=0.4 / height
+    )
     axes = figure.add_subplot()
     for line in chart.drawn:
         _plot(axes, line, noisy=chart.noisy)
@@ -138,7 +145,9 @@ def _plot(axes: Axes, line: Line, *, noisy: bool) -> None:
 def _bound(axes: Axes, chart: Chart) -> None:
     """From 0, or around the level, to a little above the curves: more where words stand there."""
     values = np.concatenate([line.points[1] for line in chart.drawn])
-    low, high = min(float(values.min()), 0.0), float(values.max())
+    low, high = float(values.min()), float(values.max())
+    if chart.from_zero:
+        low = min(low, 0.0)
     if chart.noisy:  # one wild step shall not flatten all others
         curves = [line.points[1] for line in chart.drawn]
         high = max(max(smoothed(y).max(), np.percentile(y, 98)) for y in curves)

@@ -1,0 +1,147 @@
+"""Figures of a comparison as text, shared by the page, the terminal and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pseudolabel_kit.compare.results import Comparison
+from pseudolabel_kit.compare.statistics import Difference, Mark, Spread, Summary
+
+UNDEFINED = "–"
+MARKS: Mapping[Mark, str] = {"best": "★", "tied": "≈"}
+
+
+@dataclass(frozen=True)
+class CostWord:
+    """A cost's title, what it says in plain words, and how a value is written."""
+
+    title: str
+    plain: str
+    text: Callable[[float], str]
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Mean and standard deviation in three decimals, or a dash.
+
+    >>> spread_text(Spread(mean=0.61549, deviation=0.0123, n=3))
+    '0.615 ± 0.012'
+    """
+    if spread is None:
+        return UNDEFINED
+    deviation = "" if spread.deviation is None else f" ± {spread.deviation:.3f}"
+    return f"{spread.mean:.3f}{deviation}"
+
+
+def short_of(spread: Spread | None, comparison: Comparison) -> str:
+    """How many seeds a figure is of, where some are missing."""
+    if spread is None or spread.n == len(comparison.seeds):
+        return ""
+    return f"{spread.n} of {len(comparison.seeds)} seeds"
+
+
+def difference_text(difference: Difference) -> str:
+    """A signed difference and its interval.
+
+    >>> difference_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3))
+    '+0.021 [+0.003, +0.040]'
+    """
+    mean = signed(difference.mean)
+    if difference.interval is None:
+        return mean
+    low, high = map(signed, difference.interval)
+    return f"{mean} [{low}, {high}]"
+
+
+def signed(value: float) -> str:
+    """Three decimals with a sign; what rounds to 0 has none.
+
+    >>> signed(-0.0214), signed(-0.0001)
+    ('−0.021', '0.000')
+    """
+    text = f"{value:+.3f}".replace("-", "−")
+    return text[1:] if float(f"{value:.3f}") == 0 else text
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units.
+
+    >>> duration(7.25), duration(95), duration(3725)
+    ('7.2 s', '1 min 35 s', '1 h 02 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float) -> str:
+    """A count in three digits, by powers of a thousand.
+
+    >>> size(950), size(1234567), size(23_400_000_000)
+    ('950', '1.23 M', '23.4 G')
+    """
+    unit = ""
+    for larger in (" k", " M", " G"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.3g}{unit}"
+
+
+def rate(per_second: float) -> str:
+    """Images a second.
+
+    >>> rate(3.456), rate(251.4)
+    ('3.5', '251')
+    """
+    return f"{per_second:.1f}" if per_second < 100 else f"{per_second:.0f}"
+
+
+COSTS: Mapping[str, CostWord] = {
+    "seconds": CostWord("Training", "time of all steps", duration),
+    "images_per_second": CostWord("Images/s", "rows through training steps", rate),
+    "peak_memory": CostWord("Memory", "largest, in training", lambda b: size(b) + "B"),
+    "parameters": CostWord("Parameters", "of the deployed model", size),
+}
+
+
+def cost_text(costs: Mapping[str, Spread], name: str) -> str:
+    """A cost's mean over seeds in human units, or a dash."""
+    return COSTS[name].text(costs[name].mean) if name in costs else UNDEFINED
+
+
+def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
+    """How to read the figures, sentence by sentence: no more than applies."""
+    if len(comparison.seeds) > 1:
+        yield f"± is the standard deviation over seeds ({len(comparison.seeds)} each)."
+    else:
+        yield "One seed each: how figures move from seed to seed is not known."
+    if any(summary.differences.values()):
+        drawn = drawn_over(comparison)
+        yield (
+            f"Differences are from {comparison.against}: paired by seed and averaged, with 95% "
+            f"bootstrap intervals over {drawn}, the same draws for all rows and seeds. The "
+            f"interval says what other {drawn} would change; what other seeds would is the ±."
+        )
+        yield (
+            "Intervals are not corrected for their number: "
+            "of 20 between equal methods, one excludes 0 by chance."
+        )
+    shown = {mark for found in summary.marks.values() for mark in found.values()}
+    if "best" in shown:
+        yield f"{MARKS['best']} better than every other row, all intervals excluding 0."
+    if "tied" in shown:
+        yield f"{MARKS['tied']} the leading row, and rows that its interval does not tell from it."
+    for name, told in summary.lacks.items():
+        yield f"{UNDEFINED} {name} {told}."
+    for name in summary.strangers:
+        yield f"{name} was measured on other images than {comparison.against}: no intervals."
+
+
+def drawn_over(comparison: Comparison) -> str:
+    """What the bootstrap draws: patients, or images where no patient is known."""
+    known = any(measured.columns.is_patient.any() for measured in comparison.finished)
+    return "patients" if known else "images"
