@@ -65,7 +65,7 @@ class Vgg16(Classifier):
 
     Attributes:
         norm: batch normalisation after every convolution (timm's vgg16_bn); false = as
-            published, which from random weights needs a lower learning rate.
+            published, which from random weights learns nothing in the first steps at our rate.
     """
 
     norm: bool = True
