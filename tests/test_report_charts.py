@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -42,6 +43,30 @@ def test_values_that_are_missing_are_left_out() -> None:
         Line(label="d", x=[1], y=[1234.5]),
     ]
     assert chart(lines=lines).legend == [("a", 0, "0.1"), ("c", 4, "1"), ("d", 2, "1.23e+03")]
+
+
+def test_more_series_than_colours_are_dashed() -> None:
+    lines = [Line(label=str(i), x=[1, 2], y=[i, i]) for i in range(7)]
+    drawn = str(chart(lines=lines).svg)
+    first, last = (re.search(rf'class="series-{i}".*?</g>', drawn, re.DOTALL) for i in (0, 6))
+    assert first is not None
+    assert last is not None
+    assert "var(--s0)" in first[0]
+    assert "var(--s0)" in last[0]
+    assert "stroke-dasharray" not in first[0]
+    assert "stroke-dasharray" in last[0]
+
+
+def test_a_band_is_shaded_around_its_curve() -> None:
+    line = Line(label="a", x=[1, 2], y=[0.5, 0.6], band=[(0.4, 0.6), (0.5, 0.8)])
+    assert str(chart(lines=[line]).svg).count('class="series-0"') == 2
+    assert "opacity: 0.14" in chart(lines=[line]).svg
+
+
+def test_a_chart_can_begin_where_its_curves_do() -> None:
+    lines = [Line(label="a", x=[1, 2, 3], y=[0.81, 0.82, 0.83])]
+    assert ">0.82<" in chart(lines=lines, from_zero=False).svg
+    assert ">0.82<" not in chart(lines=lines).svg
 
 
 def test_a_line_named_like_its_chart_is_not_named_twice() -> None:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from comparison_folder import MEASURES, make_comparison, make_spec
+from rich.console import Console
+
+from pseudolabel_kit.compare.cells import cells
+from pseudolabel_kit.compare.results import Comparison, collect
+from pseudolabel_kit.compare.tables import terminal
+
+NAMES = (
+    *("SegNet (baseline)", "U-Net", "JCS", "PseudoSeg", "MultiMix", "Ours, supervised"),
+    "Ours, semi-supervised, with the longest of all names",
+)
+
+
+def printed(comparison: Comparison, width: int = 120) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(terminal(comparison))
+    return file.getvalue()
+
+
+def test_seven_rows_with_four_measures_fit_a_terminal(tmp_path: Path) -> None:
+    rows = [{"name": name, "note": "semi-supervised"} for name in NAMES]
+    skills = {name: 0.5 + 0.04 * i for i, name in enumerate(NAMES)}
+    text = printed(make_comparison(tmp_path, make_spec(rows, seeds=2), skills))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert "…" not in text
+    (head,) = [line for line in lines if "Dice, pooled" in line]
+    assert all(title in head for title in ("Dice, pooled", "Dice, per patient", "Accuracy", "AUC"))
+    assert "★" in text
+    assert all(name.split()[0] in text for name in NAMES)
+
+
+def test_five_measures_take_two_tables(tmp_path: Path) -> None:
+    spec = make_spec(["a", "b"], seeds=1, measures=(*MEASURES, "miou"))
+    lines = printed(make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.6})).splitlines()
+    heads = [line.split() for line in lines if "Dice" in line or "mIoU" in line]
+    assert [head[-1] for head in heads[:2]] == ["Accuracy", "pooled"]
+
+
+def test_differences_stand_beneath_and_costs_apart(tmp_path: Path) -> None:
+    text = printed(make_comparison(tmp_path, make_spec(["a", "b"]), {"a": 0.5, "b": 0.7}))
+    assert "+.19" in text
+    assert "[+.1" in text
+    assert "Differences are from a" in text
+    assert "over patients" in text
+    assert "1 min 45 s" in text
+    assert "10 M" in text
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    spec = make_spec(["a", "b", "c"], seeds=2)
+    make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.7}, b="classes")
+    by_name = {(cell.row, cell.seed): cell for cell in cells(spec, tmp_path)}
+    by_name["a", 1].fail("the loss is not finite")
+    text = printed(collect(spec, tmp_path))
+    assert "failed: a, seed 1: the loss is not finite" in text
+    assert "not run yet: c seed 0, c seed 1" in text
+    assert "b does not segment" in text
+    assert "1 of 2 seeds" in text
+
+
+def test_nothing_at_all_can_be_shown(tmp_path: Path) -> None:
+    text = printed(collect(make_spec(["a"], seeds=1), tmp_path))
+    assert "not run yet: a seed 0" in text
+    assert "0 of 1" in text
+    assert "Differences" not in text
