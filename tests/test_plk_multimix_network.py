@@ -118,6 +118,11 @@ def test_options_out_of_range_are_refused(reference: str) -> None:
         build("backbone", reference)
 
 
+def test_it_begins_with_little_foreground() -> None:
+    bias = make_net().mask_head.get_parameter("bias")
+    torch.testing.assert_close(torch.sigmoid(bias), torch.full_like(bias, 0.05))
+
+
 # ── the bridge ──────────────────────────────────────────────────────────────────────
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Annotated
 
 import torch
@@ -16,6 +17,7 @@ from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Sc
 from pseudolabel_kit.losses import classification, dice
 
 FILTERS = (16, 32, 64, 128, 256)
+RARE = 0.05  # the share of foreground that the untrained decoder answers everywhere
 SMALLEST = 32  # pixels a side, so that conv5 still has 2x2 of them to normalise over
 
 
@@ -77,6 +79,8 @@ class MultiMixNet(nn.Module):
         joined[0] += 2 * channels
         self.decoder = nn.ModuleList(map(_block, joined, filters[-2::-1]))
         self.mask_head = nn.Conv2d(filters[0], masks, 1)
+        # Dice hardly teaches rows without lesion while much is marked: begin with little.
+        nn.init.constant_(self.mask_head.bias, log(RARE / (1 - RARE)))  # type: ignore[arg-type]
 
     def forward(
         self,
