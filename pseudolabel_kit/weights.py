@@ -66,20 +66,25 @@ class Published:
 
 
 class Normalise(nn.Module):
-    """Images in [0, 1] as pretrained encoders expect them: (image - mean) / std, by channel.
+    """Images in [0, 1] as an encoder expects them: (image - mean) / std, by channel.
 
-    Grey images are normalised by the mean of the colour channels' figures.
+    At first it changes nothing; the figures are buffers, which checkpoints bring back.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, published: Published, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        for name in ("mean", "std"):
-            figures = torch.tensor(getattr(published, name))
-            figures = figures if channels == len(figures) else figures.mean().expand(channels)
-            self.register_buffer(name, figures[:, None, None].clone())
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def expect(self, published: Published) -> None:
+        """What some published weights expect; grey images take the mean over the colours."""
+        for buffer, figures in ((self.mean, published.mean), (self.std, published.std)):
+            told = torch.tensor(figures)
+            told = told if len(buffer) == len(told) else told.mean()[None]
+            buffer.copy_(told[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
         """(B,C,H,W), of the same shape."""

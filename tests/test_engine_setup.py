@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from plk_support import make_net, make_task
+from safetensors.torch import save_file
 from tiny import SUPERVISED, assembled, steps, tiny
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ from plk_calibrated.caam import Caam
 from plk_thresholds.fixmatch import FixMatch
 from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.predict import load
+from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.engine.setup import (
     make_fabric,
     make_model,
@@ -123,3 +127,26 @@ def test_sgd_has_nesterov_s_momentum_and_goes_on_where_it_stopped(tmp_path: Path
     assert any("momentum_buffer" in name for name in kept)
     assert again.keys() == kept.keys()
     assert all(torch.equal(again[name], kept[name]) for name in kept)
+
+
+def test_a_run_needs_its_pretrained_weights_no_longer_once_it_has_a_checkpoint(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(7)
+    theirs = resnet18(width=0.25).state_dict()
+    file = tmp_path / "weights.safetensors"
+    save_file(theirs, file)
+    method = {"backbone": f"resnet18:width=0.25:pretrained={file}", "explainer": "none"}
+    layer = {"method": {**method, "fuser": "none"}, "optimiser": {"lr": 1e-9}}
+    run = train(tiny(layer), out=tmp_path / "run")
+    file.unlink()
+    kept = load(run).model.state_dict()
+    name = "layer4.1.conv2.weight"
+    torch.testing.assert_close(kept[f"trunk.{name}"], theirs[name], atol=1e-6, rtol=0)
+    assert train(out=run.folder, resume=True).interrupted is None
+
+
+def resnet18(*, width: float) -> nn.Module:
+    filters = tuple(round(count * width) for count in (64, 128, 256, 512))
+    net: nn.Module = timm.create_model("resnet18", channels=filters)
+    return net

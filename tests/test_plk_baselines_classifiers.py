@@ -23,6 +23,7 @@ def net(part: Classifier, of: Task | None = None) -> ClassifierNet:
     torch.manual_seed(0)
     of = of or make_task()
     model = begun(part, of).build(of)
+    part.pretrain(model)
     assert isinstance(model, ClassifierNet)
     return model.eval()
 

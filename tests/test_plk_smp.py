@@ -29,7 +29,9 @@ def task(channels: int = 1, masks: int = 1, size: tuple[int, int] = (64, 64)) ->
 def net(of: Task | None = None, **options: object) -> SmpNet:
     torch.manual_seed(0)
     of = of or task()
-    model = begun(Smp(**{"encoder": SMALL} | options), of).build(of)  # type: ignore[arg-type]
+    part = begun(Smp(**{"encoder": SMALL} | options), of)  # type: ignore[arg-type]
+    model = part.build(of)
+    part.pretrain(model)
     assert isinstance(model, SmpNet)
     return model.eval()
 

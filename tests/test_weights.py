@@ -231,7 +231,12 @@ def test_timm_publishes_by_tag_and_by_default() -> None:
 
 def test_normalising_is_by_channel_and_grey_takes_the_mean() -> None:
     source = Published(repo="", mean=(0.25, 0.5, 0.75), std=(0.5, 0.25, 0.75))
-    colour = Normalise(source, 3)(torch.full((1, 3, 1, 1), 0.5)).flatten()
+    rgb, single = Normalise(3), Normalise(1)
+    image = torch.full((1, 3, 1, 1), 0.5)
+    assert torch.equal(rgb(image), image)
+    rgb.expect(source)
+    single.expect(source)
+    colour = rgb(image).flatten()
     torch.testing.assert_close(colour, torch.tensor([0.5, 0.0, -1 / 3]))
-    grey = Normalise(source, 1)(torch.full((1, 1, 1, 1), 1.0))
+    grey = single(torch.full((1, 1, 1, 1), 1.0))
     assert grey.item() == pytest.approx(1.0)

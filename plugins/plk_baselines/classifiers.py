@@ -36,24 +36,35 @@ class Classifier(Backbone):
     pretrained: str | None = None
 
     @abstractmethod
-    def trunk(self, channels: int) -> tuple[str, nn.Module, int]:
-        """timm's name of it, the convolutions, and the number of their last filters."""
+    def trunk(self, channels: int) -> tuple[nn.Module, int]:
+        """The convolutions, and the number of their last filters."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What timm calls it."""
 
     def build(self, task: Task) -> nn.Module:
         """A `ClassifierNet` for the task's channels and classes.
 
         Raises:
-            ConfigError: images are smaller than 32x32; the pretrained weights cannot be
-                reached, or do not fit.
+            ConfigError: images are smaller than 32x32.
         """
-        name, trunk, filters = self.trunk(task.channels)
-        refuse_small(name, task.size)
-        model = ClassifierNet(trunk, filters, len(task.classes))
+        refuse_small(self.name, task.size)
+        trunk, filters = self.trunk(task.channels)
+        return ClassifierNet(trunk, Normalise(task.channels), filters, len(task.classes))
+
+    def pretrain(self, model: nn.Module) -> None:
+        """Fill the convolutions.
+
+        Raises:
+            ConfigError: the pretrained weights cannot be reached, or do not fit.
+        """
+        assert isinstance(model, ClassifierNet)
         if self.pretrained is not None:
-            path, source = locate(self.pretrained, published_by_timm(name))
-            load_weights(trunk, path)
-            model.normalise = Normalise(source, task.channels)
-        return model
+            path, source = locate(self.pretrained, published_by_timm(self.name))
+            load_weights(model.trunk, path)
+            model.normalise.expect(source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,12 @@ class Vgg16(Classifier):
 
     norm: bool = True
 
-    def trunk(self, channels: int) -> tuple[str, nn.Module, int]:
+    @property
+    def name(self) -> str:
+        """With or without batch normalisation."""
+        return "vgg16_bn" if self.norm else "vgg16"
+
+    def trunk(self, channels: int) -> tuple[nn.Module, int]:
         """timm's `VGG` up to conv5-3; a sixteenth of the image's side."""
         plan = [
             scaled((each,), self.width)[0] if isinstance(each, int) else each
@@ -83,29 +99,33 @@ class Vgg16(Classifier):
             norm_layer=nn.BatchNorm2d if self.norm else None,
             mlp_ratio=1 / 4096,  # the dense layers are dropped: no need to make them large
         )
-        name = "vgg16_bn" if self.norm else "vgg16"
-        return name, whole.features[:-1], whole.num_features
+        return whole.features[:-1], whole.num_features
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet18(Classifier):
     """ResNet-18; `width` leaves the stem at 64 filters. The last map is 1/32 of the side."""
 
-    def trunk(self, channels: int) -> tuple[str, nn.Module, int]:
+    @property
+    def name(self) -> str:
+        """The only one."""
+        return "resnet18"
+
+    def trunk(self, channels: int) -> tuple[nn.Module, int]:
         """timm's `resnet18` without pool and classifier."""
         filters = tuple(scaled(RESNET_FILTERS, self.width))
         net = timm.create_model(
-            "resnet18", in_chans=channels, num_classes=0, global_pool="", channels=filters
+            self.name, in_chans=channels, num_classes=0, global_pool="", channels=filters
         )
-        return "resnet18", net, filters[-1]
+        return net, filters[-1]
 
 
 class ClassifierNet(nn.Module):
     """Trunk, mean over the last map, linear head."""
 
-    def __init__(self, trunk: nn.Module, filters: int, classes: int) -> None:
+    def __init__(self, trunk: nn.Module, normalise: Normalise, filters: int, classes: int) -> None:
         super().__init__()
-        self.normalise: nn.Module = nn.Identity()
+        self.normalise = normalise
         self.trunk = trunk
         self.class_head = nn.Linear(filters, classes)
 

@@ -46,16 +46,25 @@ class InfNet(Backbone):
         """An `InfNetwork` for the task's channels and masks.
 
         Raises:
-            ConfigError: timm has no such encoder, or its maps have other strides; its weights
-                cannot be reached, or do not fit; images are smaller than 32x32.
+            ConfigError: timm has no such encoder, or its maps have other strides; images are
+                smaller than 32x32.
         """
         refuse_small("inf-net", task.size)
         encoder, channels = _encoder(self.encoder, task.channels)
+        normalise = Normalise(task.channels)
+        return InfNetwork(normalise, encoder, channels, self.width, task.mask_channels)
+
+    def pretrain(self, model: nn.Module) -> None:
+        """Fill the encoder.
+
+        Raises:
+            ConfigError: the pretrained weights cannot be reached, or do not fit.
+        """
+        assert isinstance(model, InfNetwork)
         if self.pretrained is not None:
             path, source = locate(self.pretrained, published_by_timm(self.encoder))
-            load_weights(encoder, path)
-            encoder = nn.Sequential(Normalise(source, task.channels), encoder)
-        return InfNetwork(encoder, channels, self.width, task.mask_channels)
+            load_weights(model.encoder, path)
+            model.normalise.expect(source)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
         """Border-weighted BCE and IoU on the four maps (three of them summed), BCE on the edge."""
@@ -81,8 +90,16 @@ class InfNetwork(nn.Module):
     the first two refinements, at 1/32 and 1/16; the third, at 1/8, is the answer.
     """
 
-    def __init__(self, encoder: nn.Module, channels: Sequence[int], width: int, masks: int) -> None:
+    def __init__(
+        self,
+        normalise: Normalise,
+        encoder: nn.Module,
+        channels: Sequence[int],
+        width: int,
+        masks: int,
+    ) -> None:
         super().__init__()
+        self.normalise = normalise
         self.encoder = encoder
         self.edge = nn.Sequential(conv(channels[1], width), conv(width, width), conv(width, width))
         self.edge_head = mask_head(width, masks, 1)
@@ -96,7 +113,7 @@ class InfNetwork(nn.Module):
     def forward(self, images: Tensor) -> Prediction:
         """Mask logits (B,K,H,W) and the four sides; there is no class head."""
         refuse_small("inf-net", images.shape[-2:])
-        _, shallow, *deep = self.encoder(images)
+        _, shallow, *deep = self.encoder(self.normalise(images))
         edge = self.edge(shallow)
         fields = [field(x) for field, x in zip(self.fields, deep, strict=True)]
         maps = [self.partial_head(self.partial(*fields))]

@@ -67,11 +67,10 @@ class Smp(Backbone):
 
         Raises:
             PluginError: the architecture does not take the encoder; says why in smp's words.
-            ConfigError: the pretrained weights cannot be reached, or do not fit.
         """
         try:
             net = self._network(task)
-            model = SmpNet(net, len(task.classes), self.dropout)
+            model = SmpNet(net, task.channels, len(task.classes), self.dropout)
             with torch.no_grad():  # what does not fit shows with the first image
                 model.eval()(torch.zeros(1, task.channels, *task.size))
         except Exception as error:  # smp and timm raise whatever their layers raise
@@ -80,11 +79,19 @@ class Smp(Backbone):
                 f"smp: arch={self.arch} does not take encoder={self.encoder} at "
                 f"{task.size[0]}x{task.size[1]} pixels: {reason}"
             ) from error
+        return model.train()
+
+    def pretrain(self, model: nn.Module) -> None:
+        """Fill the encoder.
+
+        Raises:
+            ConfigError: the pretrained weights cannot be reached, or do not fit.
+        """
+        assert isinstance(model, SmpNet)
         if self.pretrained is not None:
             path, source = self._weights(self.pretrained)
-            load_weights(net.encoder, path)
-            model.normalise = Normalise(source, task.channels)
-        return model.train()
+            load_weights(model.net.encoder, path)
+            model.normalise.expect(source)
 
     def _network(self, task: Task) -> Any:
         """The encoder, decoder and mask head, as smp builds them."""
@@ -127,9 +134,9 @@ class SmpNet(nn.Module):
     them, so that `classify` and the class logits of `forward` are always the same.
     """
 
-    def __init__(self, net: Any, classes: int, dropout: float) -> None:
+    def __init__(self, net: Any, channels: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.normalise: nn.Module = nn.Identity()
+        self.normalise = Normalise(channels)
         self.net = net
         self.dropout = nn.Dropout(dropout)
         self.class_head = nn.Linear(net.encoder.out_channels[-1], classes)

@@ -26,7 +26,10 @@ from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Task
 
 FILE = "provenance.json"
-PACKAGES = ("pseudolabel-kit", "torch", "captum", "lightning-fabric", "torchmetrics", "numpy")
+PACKAGES = (
+    *("pseudolabel-kit", "torch", "captum", "timm", "segmentation-models-pytorch"),
+    *("lightning-fabric", "torchmetrics", "numpy"),
+)
 
 
 def provenance(

@@ -114,7 +114,8 @@ def train(
     fabric = make_fabric(chosen)
     fabric.launch()
     folder = RunFolder(Path(fabric.broadcast(str(out or default_folder(chosen)))))
-    loop = assemble(chosen, method, data, fabric, folder, observers)
+    goes_on = resume and folder.trained()
+    loop = assemble(chosen, method, data, fabric, folder, observers, resume=goes_on)
     try:
         _claim(loop, data, resume=resume, overwrite=overwrite)
         return _train(loop, resume=resume)
@@ -191,6 +192,8 @@ def assemble(
     fabric: Fabric,
     folder: RunFolder,
     observers: tuple[object, ...] = (),
+    *,
+    resume: bool = False,
 ) -> Loop:
     """Everything of a run, ready for its first step; nothing has been written yet."""
     require_even_batches(config, fabric.world_size)
@@ -199,7 +202,7 @@ def assemble(
     audited = method.fuser.reads != "nothing" and can_join(config, clock, splits)
     streams = make_streams(config, store, splits, audits=audited)
     task = make_task(config, store)
-    learner = make_learner(config, method, task, fabric)
+    learner = make_learner(config, method, task, fabric, pretrain=not resume)
     rehearse(learner)
     optimiser = make_optimiser(config, learner)
     wrapped, optimiser = fabric.setup(learner, optimiser)

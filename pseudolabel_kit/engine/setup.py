@@ -110,10 +110,14 @@ def make_model(config: Config, method: Method, task: Task) -> tuple[nn.Module, n
     return model, states
 
 
-def make_learner(config: Config, method: Method, task: Task, fabric: Fabric) -> Learner:
-    """The module that trains."""
+def make_learner(
+    config: Config, method: Method, task: Task, fabric: Fabric, *, pretrain: bool = True
+) -> Learner:
+    """The module that trains; `pretrain` unless a checkpoint will bring its weights."""
     model, states = make_model(config, method, task)
     twin = method.backbone.build(task) if config.method.teacher == "twin" else None
+    for network in filter(None, (model, twin)) if pretrain else ():
+        method.backbone.pretrain(network)
     learner = Learner(
         model,
         method,

@@ -64,6 +64,13 @@ class Backbone(Part):
     def build(self, task: Task) -> nn.Module:
         """A module that keeps the `Model` protocol, initialised from torch's generator."""
 
+    def pretrain(self, model: nn.Module) -> None:
+        """Fill a newly built model with pretrained weights, where an option asks for some.
+
+        Called when a run begins. A run that goes on or is loaded brings its own weights, and
+        needs no longer what they once came from.
+        """
+
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
         """The supervised terms: CE on classes (eq. 1) and weighted BCE on masks (eq. 11).
 
