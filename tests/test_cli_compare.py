@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Site
+from filelock import FileLock
+from tiny import records, refused, same, tensors_of
+from tiny_compare import STRUCK, offer_struck, write_spec
+from tiny_process import begin, ended
+
+from pseudolabel_kit.cli.main import call
+
+
+@pytest.fixture
+def mark(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file whose presence makes `struck` strike."""
+    offer_struck(site)
+    monkeypatch.setenv("PLK_TEST_MARK", str(tmp_path / "mark"))
+    return tmp_path / "mark"
+
+
+def test_a_comparison_ends_in_tables_and_is_not_run_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervised = {"method": {"fuser": "none"}}
+    spec = write_spec(tmp_path / "two.toml", {"Supervised": supervised, "FixMatch": {}})
+    line = ["compare", spec, "--out", str(tmp_path / "out"), "--jobs", "2"]
+    assert call(line) == 0
+    shown = capsys.readouterr()
+    assert "Supervised" in shown.out
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in shown.out
+    assert "2/2  " in shown.err
+    files = {"compare.toml", "comparison.csv", "comparison.json", "comparison.tex", "report.html"}
+    assert files <= {path.name for path in (tmp_path / "out").iterdir()}
+
+    written = times(tmp_path / "out")
+    assert call(line) == 0
+    assert times(tmp_path / "out") == written
+    again = capsys.readouterr()
+    assert again.out == shown.out
+    assert again.err == "2 of 2 cells are finished already\n"
+    resolved = str(tmp_path / "out" / "compare.toml")
+    assert call(["compare", resolved, "--out", str(tmp_path / "out")]) == 0
+    assert times(tmp_path / "out") == written
+
+
+def test_a_failed_cell_is_told_with_its_reason_and_tried_again(
+    mark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"Broken": STRUCK, "Sound": {}}
+    out = tmp_path / "out"
+    line = ["compare", write_spec(tmp_path / "two.toml", rows), "--out", str(out)]
+    mark.write_text("self error")
+    assert call(line) == 1
+    shown = capsys.readouterr()
+    reason = "ZeroDivisionError: struck in two lines"
+    assert shown.err.splitlines()[-1] == f"failed: Broken, seed 0: {reason}"
+    assert json.loads((out / "broken" / "seed0.failed.json").read_text()) == {"reason": reason}
+    log = (out / "broken" / "seed0.log").read_text()
+    assert "Traceback (most recent call last):" in log
+    assert "in perturb" in log
+    assert (out / "sound" / "seed0" / "evaluation-test.json").is_file()
+    assert reason in (out / "report.html").read_text()
+
+    written = times(out / "sound")
+    mark.unlink()
+    assert call(line) == 0
+    assert times(out / "sound") == written
+    assert not (out / "broken" / "seed0.failed.json").exists()
+    assert (out / "broken" / "seed0" / "evaluation-test.json").is_file()
+    assert "failed" not in capsys.readouterr().err
+
+
+def test_a_comparison_that_is_killed_again_and_again_ends_as_the_one_that_never_was(
+    mark: Path, tmp_path: Path
+) -> None:
+    row = {"train": {"steps": 14}, **STRUCK}
+    spec, log = write_spec(tmp_path / "spec.toml", {"Struck": row}), tmp_path / "log"
+    whole, out, cell = tmp_path / "whole", tmp_path / "out", Path("struck") / "seed0"
+    assert call(["compare", spec, "--out", str(whole)]) == 0
+
+    line = ["compare", spec, "--out", str(out)]
+    hint = f"stopped; go on with: plk compare {out / 'compare.toml'} --out {out}"
+    blows = {
+        "parent SIGTERM": (143, hint),
+        "parent SIGKILL": (-9, ""),  # its child saves a checkpoint and does not stay
+        "self SIGKILL": (1, "failed: Struck, seed 0: its process was ended by SIGKILL; is the "),
+        "parent SIGINT": (130, hint),
+    }
+    for blow, (code, told) in blows.items():
+        mark.write_text(blow)
+        done = ended(begin(line, log), log)
+        assert (done.code, mark.exists()) == (code, False), (blow, done.text)
+        assert told in (done.text.splitlines() or [""])[-1]
+        assert any((out / cell / "checkpoints").iterdir())
+        assert not (out / cell / "report.html").exists()
+
+    assert call(line) == 0
+    assert len(json.loads((out / cell / "provenance.json").read_text())["resumed"]) == len(blows)
+    for part in ("learner", "average", "optimiser"):
+        assert same(tensors_of(whole / cell, part), tensors_of(out / cell, part))
+    assert records(whole / cell) == records(out / cell)
+    for name in ("evaluation-test.json", "evaluation-val.json"):
+        assert (whole / cell / name).read_text() == (out / cell / name).read_text()
+
+
+def test_a_changed_row_is_refused_or_trained_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_spec(tmp_path / "spec.toml", {"A": {}, "B": {}})
+    out = tmp_path / "out"
+    line = ["compare", spec, "--out", str(out), "--seeds", "1"]
+    assert call([*line, "--jobs", "2"]) == 0
+    unchanged, changed = times(out / "a"), times(out / "b")
+
+    write_spec(tmp_path / "spec.toml", {"A": {}, "B": {"train": {"ema": 0.5}}})
+    complaint = refused(line, capsys)
+    assert complaint == (
+        f"{out / 'b' / 'seed0'}: was trained with train.ema = 0.9, which 'B' no longer says; "
+        "choose another --out, or train such runs anew with --overwrite"
+    )
+    assert times(out / "b") == changed
+    assert call([*line, "--overwrite"]) == 0
+    assert times(out / "a") == unchanged
+    assert times(out / "b").keys() == changed.keys()
+    assert not set(times(out / "b").values()) & set(changed.values())
+    assert "ema = 0.5" in (out / "b" / "seed0" / "run.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
+        (["{spec}", "--recipe", "a"], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
+        (["{spec}", "--set", "train.stps=1"], "row 'A': there is no key 'train.stps' (did you"),
+        (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over it"),
+        (["{spec}", "--set", "method.fuser=sharpn"], "row 'A': there is no fuser 'sharpn' (did"),
+        (["{spec}", "--data", "phantm"], "phantm: there is no such file, folder or dataset (did"),
+        (["{spec}", "--out", "{full}"], "holds other files and no comparison; choose another"),
+        (["--recipe", "calibrated,calibratd"], "row 'calibratd': there is no recipe 'calibratd'"),
+        (["--recipe", "calibrated,"], "it has no name: expected a name or a recipe"),
+        (["{spec}", "--jobs", "0"], "--jobs"),
+        (["absent.toml"], "absent.toml: No such file"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_run(
+    words: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = write_spec(tmp_path / "spec.toml", {"A": {}})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    line = [word.format(spec=spec, full="full") for word in words]
+    assert complaint in refused(["compare", *line], capsys)
+    assert not list(tmp_path.rglob("run.toml"))
+
+
+def test_a_misspelt_part_of_the_last_row_is_told_before_the_first_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"A": {}, "B": {"method": {"fuser": "fixmatch:treshold=0.9"}}}
+    line = ["compare", write_spec(tmp_path / "s.toml", rows), "--out", str(tmp_path / "out")]
+    complaint = refused(line, capsys)
+    assert complaint.startswith("row 'B': fuser 'fixmatch:treshold=0.9': there is no option")
+    assert "(did you mean 'threshold'?)" in complaint
+    assert not list((tmp_path / "out").rglob("run.toml"))
+
+
+def test_two_comparisons_do_not_share_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    line = ["compare", write_spec(tmp_path / "s.toml", {"A": {}}), "--out", str(out)]
+    with FileLock(out / ".lock"):
+        assert refused(line, capsys) == f"{out}: another process is comparing in it"
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When the files of every run below a folder were written."""
+    files = [path for run in folder.rglob("run.toml") for path in run.parent.rglob("*.*")]
+    return {str(path): path.stat().st_mtime_ns for path in files if path.name != ".lock"}
