@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from comparison_folder import make_comparison, make_spec
 from numpy.typing import NDArray
 from PIL import Image
@@ -40,8 +41,6 @@ def test_images_truths_and_answers_are_kept(run: Path) -> None:
     assert found["truth"][0].max() == 1, "lesions first"
     assert 0 <= found["probability"].min() <= found["probability"].max() <= 1
     predictor = load(run)
-    import torch
-
     logits = predictor(torch.from_numpy(found["image"].astype(np.float32))).mask_logits
     assert logits is not None
     np.testing.assert_allclose(

@@ -129,7 +129,10 @@ def test_no_image_is_named_since_its_name_may_name_a_patient(tmp_path: Path) -> 
 
 def test_settings_that_differ_are_told_from_those_that_do_not(tmp_path: Path) -> None:
     rows = [{"name": "a"}, {"name": "b"}, {"name": "c", "loss": {"consistency": 5}}, {"name": "d"}]
-    comparison = make_comparison(tmp_path, make_spec(rows, seeds=2), dict.fromkeys("abc", 0.5))
+    spec = make_spec(rows, seeds=2)
+    make_comparison(tmp_path, spec, dict.fromkeys("abc", 0.5))
+    next(cell for cell in cells(spec, tmp_path) if cell.row == "b").fail("so its seed is another")
+    comparison = collect(spec, tmp_path)
     assert settings(comparison) == [
         ("loss.consistency", [("1.0", False), ("1.0", False), ("5.0", True), ("", False)])
     ]

@@ -58,9 +58,11 @@ def test_more_series_than_colours_are_dashed() -> None:
 
 
 def test_a_band_is_shaded_around_its_curve() -> None:
-    line = Line(label="a", x=[1, 2], y=[0.5, 0.6], band=[(0.4, 0.6), (0.5, 0.8)])
-    assert str(chart(lines=[line]).svg).count('class="series-0"') == 2
-    assert "opacity: 0.14" in chart(lines=[line]).svg
+    line = Line(label="a", x=[1, 2], y=[0.5, 0.6], band=[(0.4, 0.6), (0.5, 0.9)])
+    svg = str(chart(lines=[line]).svg)
+    assert svg.count('class="series-0"') == 2
+    assert "opacity: 0.14" in svg
+    assert ">0.75<" in svg, "the axis reaches as high as the band"
 
 
 def test_a_chart_can_begin_where_its_curves_do() -> None:

@@ -9,6 +9,7 @@ from pseudolabel_kit.compare.results import Comparison, Row
 from pseudolabel_kit.compare.statistics import Spread, Summary
 from pseudolabel_kit.compare.words import (
     COSTS,
+    MARKS,
     UNDEFINED,
     cost_text,
     difference_text,
@@ -25,7 +26,7 @@ _SPECIAL = {
     "−": "$-$",
     "–": "--",
     "★": r"$\star$",
-    "≈": r"$\approx$",
+    "☆": r"$\circ$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "†": r"\dag{}",
@@ -98,9 +99,10 @@ def _figure(summary: Summary, row: str, measure: str) -> str:
     spread: Spread | None = summary.spreads[row].get(measure)
     text = escape(spread_text(spread))
     mark = summary.marks[row].get(measure)
-    if mark == "best":
-        return rf"\textbf{{{text}}} $\star$"
-    return rf"{text} $\approx$" if mark == "tied" else text
+    if mark is None:
+        return text
+    figure = rf"\textbf{{{text}}}" if mark == "best" else text
+    return f"{figure} {escape(MARKS[mark])}"
 
 
 def _difference(summary: Summary, row: str, measure: str) -> str:

@@ -9,7 +9,7 @@ from pseudolabel_kit.compare.results import Comparison
 from pseudolabel_kit.compare.statistics import Difference, Mark, Spread, Summary
 
 UNDEFINED = "–"
-MARKS: Mapping[Mark, str] = {"best": "★", "tied": "≈"}
+MARKS: Mapping[Mark, str] = {"best": "★", "tied": "☆"}
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,8 @@ def _plot(axes: Axes, line: Line, *, noisy: bool) -> None:
 def _bound(axes: Axes, chart: Chart) -> None:
     """From 0, or around the level, to a little above the curves: more where words stand there."""
     values = np.concatenate([line.points[1] for line in chart.drawn])
+    bands = [bound for line in chart.drawn for bounds in line.band for bound in bounds]
+    values = np.append(values, bands)
     low, high = float(values.min()), float(values.max())
     if chart.from_zero:
         low = min(low, 0.0)
