@@ -24,8 +24,8 @@ def exchanged(scores: ClassScores, new: Mapping[nn.Module, nn.Module]) -> ClassS
 class Apart(nn.Module):
     """A module without weights as one module for each time that a network runs it.
 
-    Each is given a tensor of its own, so that a hook on that tensor has changed its gradient
-    before the module that made it looks.
+    Each is given a tensor of its own: it may work in place, and hooks have changed that
+    tensor's gradient before the module that made it looks.
     """
 
     def __init__(self, module: nn.Module, times: int) -> None:
@@ -35,7 +35,7 @@ class Apart(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the next copy answers; after the last, the first again."""
-        answer: Tensor = self.copies[self.turn](x.view_as(x))
+        answer: Tensor = self.copies[self.turn](x.clone())
         self.turn = (self.turn + 1) % len(self.copies)
         return answer
 

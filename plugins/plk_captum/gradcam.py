@@ -19,7 +19,8 @@ from pseudolabel_kit.interfaces import Family
 class GradCam(ClassEvidence):
     """ReLU(sum_k a_k A^k), a_k the mean of dF/dA^k over pixels (Selvaraju et al., 2017, eq. 1-2).
 
-    Needs no linear head, unlike `cam`. Nil where nothing in the layer speaks for the class.
+    Needs no linear head, unlike `cam`, but convolutions: in a transformer no layer that it would
+    find by itself means much. Nil where nothing in the layer speaks for the class.
 
     Attributes:
         layer: whose output is A, by its dotted name in the model; empty = the last feature map

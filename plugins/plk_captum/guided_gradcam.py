@@ -8,10 +8,12 @@ import captum.attr  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from plk_captum.adapter import ask
-from plk_captum.copies import Rectifier, exchanged
+from plk_captum.copies import Apart, Rectifier, exchanged
 from plk_captum.layers import layer_name, trace
 from pseudolabel_kit.attribution import ClassEvidence, ClassScores
 from pseudolabel_kit.errors import PluginError
+
+RECTIFIERS = (nn.ReLU, nn.LeakyReLU, nn.ReLU6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,17 @@ class GuidedGradCam(ClassEvidence):
             PluginError: the classifier runs no rectifier that can be guided.
         """
         name = layer_name(scores, images, self.layer, "guided-gradcam")
-        kinds = (nn.ReLU, nn.LeakyReLU, nn.ReLU6)
-        rectifiers = [module for module in trace(scores, images) if isinstance(module, kinds)]
+        ran = trace(scores, images)
+        rectifiers = {m: len(shapes) for m, shapes in ran.items() if isinstance(m, RECTIFIERS)}
         if not rectifiers:
             raise PluginError(
                 "guided-gradcam: this classifier runs no ReLU, LeakyReLU or ReLU6 module to "
                 "guide: expected a backbone that does, such as vgg-multiscale, or gradcam"
             )
-        guided = exchanged(scores, {module: Rectifier(module) for module in rectifiers})
+        guided = exchanged(scores, {m: Apart(_as_relu(m), n) for m, n in rectifiers.items()})
         method = captum.attr.GuidedGradCam(guided, guided.get_submodule(name))
         return ask(method, images, label, interpolate_mode="bilinear")
+
+
+def _as_relu(module: nn.Module) -> nn.Module:
+    return module if isinstance(module, nn.ReLU) else Rectifier(module)

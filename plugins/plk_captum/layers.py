@@ -49,7 +49,7 @@ def layer_name(scores: ClassScores, images: Tensor, asked: str, part: str) -> st
     maps = {name: shape for name, shape in once.items() if _is_map(shape, images)}
     if asked:
         return _named(maps, asked, part)
-    features = {n: h * w for n, (_, c, h, w) in maps.items() if c != classes and h * w > 1}
+    features = {name: h * w for name, (_, d, h, w) in maps.items() if d != classes}
     if not features:
         raise PluginError(
             f"{part}: this classifier runs through no feature map: expected a convolutional "
@@ -70,8 +70,8 @@ def _named(maps: Mapping[str, object], asked: str, part: str) -> str:
 
 
 def _is_map(shape: tuple[int, ...], images: Tensor) -> bool:
-    """Whether the shape is (B,D,h,w) in the image's proportions, not tokens or channels last."""
-    if len(shape) != 4:
+    """Whether it is (B,D,h,w) of several pixels, in the image's proportions: no tokens."""
+    if len(shape) != 4 or shape[2] * shape[3] == 1:
         return False
     height, width = (side / full for side, full in zip(shape[2:], images.shape[2:], strict=True))
     return width / 2 <= height <= 2 * width

@@ -12,9 +12,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
 from plk_calibrated.caam import Caam
-from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.vgg import VggMultiscale
+from plk_captum.deeplift import DeepLift
+from plk_captum.gradcam import GradCam
+from plk_captum.guided_gradcam import GuidedGradCam
+from plk_captum.input_x_gradient import InputXGradient
+from plk_captum.occlusion import Occlusion
+from plk_captum.saliency import Saliency
 from pseudolabel_kit.interfaces import Explainer, Task
 from pseudolabel_kit.isolate import isolated
 
@@ -44,8 +49,23 @@ def images() -> torch.Tensor:
         InputXGradient(),
         IntegratedGradients(),
         IntegratedGradients(steps=50, method="gausslegendre", internal_batch=16),
+        GradCam(),
+        Saliency(),
+        Occlusion(),
+        DeepLift(),
+        GuidedGradCam(),
     ],
-    ids=["caam", "input-x-gradient", "ig", "ig:steps=50:method=gausslegendre"],
+    ids=[
+        "caam",
+        "input-x-gradient",
+        "ig",
+        "ig:steps=50:method=gausslegendre",
+        "gradcam",
+        "saliency",
+        "occlusion",
+        "deeplift",
+        "guided-gradcam",
+    ],
 )
 def test_explain(
     benchmark: BenchmarkFixture, net: nn.Module, images: torch.Tensor, part: Explainer
