@@ -104,6 +104,15 @@ def test_latex_marks_the_best_and_dashes_what_is_undefined(tmp_path: Path) -> No
     assert line.count("& --") == 2
 
 
+def test_latex_says_of_how_many_seeds_a_figure_is(tmp_path: Path) -> None:
+    spec = make_spec(["a", "b"], seeds=2)
+    make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.8})
+    cells(spec, tmp_path)[0].fail("no memory")
+    found = collect(spec, tmp_path)
+    text = to_latex(found, summarise(found))
+    assert text.count("($n=1$)") == len(found.measures), "of the row with a failed seed"
+
+
 def test_without_a_finished_run_there_are_files_all_the_same(tmp_path: Path) -> None:
     empty = collect(make_spec(["a", "b"], seeds=1), tmp_path)
     assert len(to_csv(empty).splitlines()) == 3

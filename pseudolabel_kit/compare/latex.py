@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pseudolabel_kit.compare.results import Comparison, Row
-from pseudolabel_kit.compare.statistics import Spread, Summary
+from pseudolabel_kit.compare.statistics import Summary
 from pseudolabel_kit.compare.words import (
     COSTS,
     MARKS,
@@ -66,7 +66,7 @@ def _measures(comparison: Comparison, summary: Summary) -> str:
     body = [
         [
             _name(row),
-            *(_figure(summary, row.name, m) for m in comparison.measures),
+            *(_figure(comparison, summary, row.name, m) for m in comparison.measures),
             *(escape(cost_text(summary.costs[row.name], name)) for name in COSTS),
         ]
         for row in comparison.rows
@@ -95,9 +95,11 @@ def _name(row: Row) -> str:
     return escape(f"{row.name} ({row.note})" if row.note else row.name)
 
 
-def _figure(summary: Summary, row: str, measure: str) -> str:
-    spread: Spread | None = summary.spreads[row].get(measure)
+def _figure(comparison: Comparison, summary: Summary, row: str, measure: str) -> str:
+    spread = summary.spreads[row].get(measure)
     text = escape(spread_text(spread))
+    if spread and spread.n < len(comparison.seeds):
+        text += f" ($n={spread.n}$)"
     mark = summary.marks[row].get(measure)
     if mark is None:
         return text
