@@ -57,7 +57,7 @@ def test_the_tutorial_runs(
             words = shlex.split(line, comments=True)
             if words[:1] != ["plk"]:
                 continue
-            if words[1] == "train" and "--resume" not in words:
+            if words[1] in ("train", "compare") and "--resume" not in words:
                 words += ["--set", "train.steps=4"]
             assert call(words[1:]) == 0, f"{line}\n{capfd.readouterr().err}"
             ran += 1

@@ -28,6 +28,7 @@ _ONE = (
     ("Marked as lesion", "foreground_share", "The share of pixels that the pseudo label puts "
      "above 0.5."),
     ("Coverage", "coverage", "The share of pixels that teach anything at all."),
+    ("Class labels that teach", "label_coverage", "The share of images whose class label counts."),
 )  # fmt: skip
 _RANKED = (
     ("Evidence against the truth", "auroc/", "The chance that a map ranks a lesion pixel above "
@@ -129,11 +130,19 @@ def audit(records: Records) -> list[Chart]:
         chart(title=title, caption=caption, lines=[recorded(audits, title, key)])
         for title, key, caption in _ONE
     ]
+    classes = chart(
+        title="Right class labels",
+        caption="Of those that teach, against the classifier's own answer on every image.",
+        lines=[
+            recorded(audits, "pseudo label", "label_accuracy", WHO["label"][1]),
+            recorded(audits, "classifier", "classifier_accuracy", WHO["decoder"][1]),
+        ],
+    )
     told = [
         chart(title=title, caption="What the explainer reports of its own maps.", lines=lines)
         for title, lines in diagnostics(audits).items()
     ]
-    return drawn([*compared, *one, *ranked, *told])
+    return drawn([*compared, *one, classes, *ranked, *told])
 
 
 def evidence(audits: Sequence[Json], prefix: str) -> list[Line]:
