@@ -31,13 +31,13 @@ def nearest_rows(
 
 
 def affinities(features: Tensor, neighbours: int, gamma: float) -> Tensor:
-    """W = A + A' (M,M), sparse: A holds each row's affinity to its nearest others."""
+    """W = A + A' (M,M), sparse, on the CPU: A holds each row's affinity to its nearest others."""
     found = [
         nearest_rows(features[first : first + ROWS], features, neighbours, gamma, first)
         for first in range(0, len(features), ROWS)
     ]
-    value, column = (torch.cat(part) for part in zip(*found, strict=True))
-    row = torch.arange(len(features), device=features.device)[:, None].expand_as(column)
+    value, column = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+    row = torch.arange(len(features))[:, None].expand_as(column)
     index = torch.stack((row.flatten(), column.flatten()))
     both = torch.cat((index, index.flip(0)), dim=1)
     shape = (len(features), len(features))
@@ -46,14 +46,14 @@ def affinities(features: Tensor, neighbours: int, gamma: float) -> Tensor:
 
 
 def diffuse(weights: Tensor, seeds: Tensor, alpha: float) -> Tensor:
-    """Z = (I - alpha S)^-1 Y by conjugate gradients, with S = D^-1/2 W D^-1/2.
+    """Z = (I - alpha S)^-1 Y by conjugate gradients, with S = D^-1/2 W D^-1/2; in double.
 
     Args:
         weights: W (M,M), sparse, symmetric, >= 0; rows without neighbours are allowed.
-        seeds: Y (M,N).
+        seeds: Y (M,N), on the same device.
         alpha: in (0, 1), how far labels flow.
     """
-    weights, seeds = weights.cpu().double(), seeds.cpu().double()
+    weights, seeds = weights.double(), seeds.double()
     degree = torch.sparse.sum(weights, dim=1).to_dense()[:, None]
     scale = torch.where(degree > 0, degree.rsqrt(), 0)
 

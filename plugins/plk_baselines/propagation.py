@@ -65,7 +65,7 @@ class LabelPropagation(Fuser):
         """
         seen, label = self._draw(model, labelled, has_labels=True)
         unseen, unknown = self._draw(model, unlabelled, has_labels=False)
-        features, label = torch.cat((seen, unseen)), torch.cat((label, unknown))
+        features, label = torch.cat((seen, unseen)), torch.cat((label, unknown)).cpu()
         seeds = balanced_seeds(label, label >= 0, len(self.task.classes))
         graph = affinities(features, self.neighbours, self.gamma)
         scores = shares(diffuse(graph, seeds, self.alpha))
