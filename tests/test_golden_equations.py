@@ -210,7 +210,7 @@ def test_eq_12_weighted_bce_against_the_pseudo_label() -> None:
     pseudo = part.fuse(make_prediction(), make_evidence())
     q = 1 / (1 + np.exp(-f64(student.mask_logits)))
     expected = wbce(f64(pseudo.mask), q, make_task().background_weight).mean(axis=(1, 2, 3))
-    close(part.loss(student, pseudo)["mask"].total, expected)
+    close(part.loss(student, pseudo, student)["mask"].total, expected)
 
 
 @pytest.mark.parametrize("debias", [True, False])

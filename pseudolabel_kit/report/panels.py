@@ -33,6 +33,10 @@ EVIDENCE = {
     "caam": "CAAM",
     "ig": "integrated gradients",
     "input-x-gradient": "input x gradient",
+    "gradcam": "Grad-CAM",
+    "guided-gradcam": "guided Grad-CAM",
+    "sgc": "self-attention Grad-CAM",
+    "deeplift": "DeepLIFT",
 }
 
 
