@@ -45,6 +45,8 @@ def test_a_cell_is_finished_when_its_run_has_ended_and_was_measured(cell: Cell) 
     assert (cell.trained, cell.finished) == (True, False)
     (cell.folder / "evaluation-val.npz").touch()
     assert cell.finished
+    cell.fail("its report could not be written")
+    assert not cell.finished
 
 
 def test_a_failure_lies_beside_the_run_until_it_is_forgotten(cell: Cell) -> None:

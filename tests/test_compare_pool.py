@@ -12,14 +12,14 @@ from tiny import records, same, tensors_of
 from tiny_compare import write_spec
 
 from pseudolabel_kit.compare import pool
-from pseudolabel_kit.compare.cells import Cell, Watcher, cells
+from pseudolabel_kit.compare.cells import Cell, cells
 from pseudolabel_kit.compare.pool import spread
 from pseudolabel_kit.compare.spec import read_spec
 from pseudolabel_kit.engine.signals import Stop
 
 
 @dataclass
-class Notes(Watcher):
+class Notes:
     """Keeps what it is told, and may act on the first step."""
 
     stop: Stop = field(default_factory=Stop)
@@ -27,6 +27,9 @@ class Notes(Watcher):
     error: Exception | None = None
     told: list[str] = field(default_factory=list)
     reasons: dict[str, str | None] = field(default_factory=dict)
+
+    def planned(self, waiting: int, total: int) -> None:
+        self.told.append(f"{waiting} of {total}")
 
     def began(self, cell: Cell) -> None:
         self.told.append(f"{cell} began")
@@ -94,12 +97,12 @@ def test_every_slot_sees_one_of_the_devices_that_this_process_sees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert pool._device(0) == {}
+    assert pool.device(0) == {}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    seen = [pool._device(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)]
+    seen = [pool.device(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)]
     assert seen == ["0", "1", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
-    assert [pool._device(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["5", "3", "5"]
+    assert [pool.device(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["5", "3", "5"]
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,55 @@
+"""The shipped comparisons, in their quick form."""
+
 from __future__ import annotations
 
-import runpy
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from tiny import PHANTOM
+from tiny import cache_folder
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.compare.spec import Spec, read_spec
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 
 
-def test_seeds_compares_methods_and_does_not_train_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem)
+def example(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
+    assert {path.stem for path in EXAMPLES} == {"table3", "table4", "table5", "fig6", "rivals"}
+
+
+def test_the_quick_form_runs(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = [
-        "train.steps=2",
-        "method.backbone=vgg-multiscale:width=0.0625",
-        "evaluate.figures=0",
-    ]
-    words = [str(tmp_path / "runs"), "--seeds", "2", "--data", PHANTOM, "--only", "supervised"]
-    words += [word for text in settings for word in ("--set", text)]
-    monkeypatch.setattr(sys, "argv", ["seeds.py", *words])
-    runpy.run_path(str(EXAMPLES / "seeds.py"), run_name="__main__")
-    first = capsys.readouterr().out
-    assert "supervised" in first
-    assert first.count("±") >= 6
-    reports = sorted(tmp_path.glob("runs/*/report.html"))
-    assert len(reports) == 2
-    written = [report.stat().st_mtime_ns for report in reports]
-    runpy.run_path(str(EXAMPLES / "seeds.py"), run_name="__main__")
-    assert [report.stat().st_mtime_ns for report in reports] == written
-    assert capsys.readouterr().out == first
+    line = ["compare", str(example), "--quick", "--jobs", "2", "--out", str(tmp_path / "out")]
+    code = call([*line, "--set", f"data.cache={cache_folder()}"])
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    spec = read_spec(example)
+    found = sorted(path.parent.name for path in tmp_path.glob("out/*/seed0"))
+    assert found == sorted(row.slug for row in spec.rows)
+    for row in spec.rows:
+        assert row.name.split()[0] in shown.out
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    resolved = tomllib.loads((tmp_path / "out" / "compare.toml").read_text())
+    assert [row["train"]["steps"] for row in resolved["row"]] == [4] * len(spec.rows)
+
+
+def test_the_full_form_is_one_budget_for_every_row(example: Path) -> None:
+    spec = read_spec(example)
+    assert spec.seeds == (0, 1, 2)
+    assert len({budget(spec, number) for number in range(len(spec.rows))}) == 1
+
+
+def budget(spec: Spec, number: int) -> str:
+    """What no row may have more of than another, and where its figures come from."""
+    config = spec.config(spec.rows[number], 0)
+    train = config.train.model_copy(update={"rounds": 1, "progressive": False})
+    data = config.data.model_copy(update={"weak_labels": False})
+    return f"{train} {config.optimiser} {config.augment} {config.evaluate} {data}"

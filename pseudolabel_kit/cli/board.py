@@ -62,10 +62,11 @@ class Board(Watcher):
         self._lines[cell.folder] = self._running.add_task(escape(str(cell)), total=None, rate="")
 
     def stepped(self, cell: Cell, step: int, steps: int) -> None:
-        """Move its bar; a run that goes on somewhere in the middle has no rate at first."""
+        """Move its bar; after the last step it is measured."""
         line = self._lines[cell.folder]
         shown = self._running.tasks[self._running.task_ids.index(line)]
         rate = f"{shown.speed:.1f} steps/s" if shown.speed else ""
+        rate = "measuring" if step == steps else rate
         self._running.update(line, completed=step, total=steps, rate=rate)
 
     def ended(self, cell: Cell, reason: str | None) -> None:

@@ -79,7 +79,7 @@ def compare(
         bool, typer.Option("--overwrite", help="Train anew the runs whose configuration changed.")
     ] = False,
 ) -> None:
-    """Train rows of configurations with several seeds, and say how they differ."""
+    """Train methods with several seeds and say how they differ."""
     if (toml is None) == (recipe is None):
         raise ConfigError("plk compare: expected either SPEC.TOML or --recipe a,b,c")
     from pseudolabel_kit.cli.comparing import specification, start

@@ -22,7 +22,7 @@ from pseudolabel_kit.errors import ConfigError, UserError, nearest
 COMMANDS = {
     "train": "Train a model on labelled and unlabelled images.",
     "evaluate": "Measure a trained run on one side of the split.",
-    "compare": "Train rows of configurations with several seeds, and say how they differ.",
+    "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List the parts that are installed, or show one.",
     "data": "Describe a dataset as it was understood.",

@@ -58,9 +58,10 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has been measured too; pictures are made before."""
+        """Whether the run has been measured too, after its pictures, and nothing went wrong."""
         files = (f"evaluation-{self.split}.json", f"evaluation-{self.split}.npz")
-        return self.trained and all((self.folder / name).is_file() for name in files)
+        written = all((self.folder / name).is_file() for name in files)
+        return self.trained and written and self.failure is None
 
     @property
     def failure(self) -> str | None:

@@ -34,7 +34,7 @@ def spread(cells: Sequence[Cell], *, watcher: Watcher, stop: Stop, jobs: int | N
         ConfigError: Ray is not installed, or there is no cluster.
     """
     with _connected() as ray:
-        most, resources = _shares(ray.nodes(), jobs)
+        most, resources = shares(ray.nodes(), jobs)
         told = ray.util.queue.Queue(actor_options={"num_cpus": 0})
         task = ray.remote(max_calls=1, max_retries=0, **resources)(_task)
         waiting, running = deque(enumerate(cells)), dict[Any, Cell]()
@@ -68,10 +68,10 @@ def _connected() -> Iterator[Any]:
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in the place of ours
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
+    except ConnectionError:
         raise ConfigError(
             "--on ray: there is no cluster: expected RAY_ADDRESS, or one that 'ray start --head' "
-            f"began on this machine; RAY_ADDRESS=local starts one for this command ({error})"
+            "began on this machine; RAY_ADDRESS=local starts one for this command"
         ) from None
     try:
         if before is not signal.getsignal(signal.SIGTERM):
@@ -81,15 +81,8 @@ def _connected() -> Iterator[Any]:
         ray.shutdown()
 
 
-def _shares(nodes: Sequence[Mapping[str, Any]], jobs: int | None) -> tuple[int, dict[str, Any]]:
-    """How many cells at a time, and what each may use.
-
-    >>> nodes = [{"Alive": True, "Resources": {"CPU": 16.0, "GPU": 2.0}}] * 2
-    >>> _shares(nodes, None)
-    (4, {'num_cpus': 8, 'num_gpus': 1})
-    >>> _shares(nodes, 8)
-    (8, {'num_cpus': 4, 'num_gpus': 0.5})
-    """
+def shares(nodes: Sequence[Mapping[str, Any]], jobs: int | None) -> tuple[int, dict[str, Any]]:
+    """How many cells at a time, and what each may use."""
     found = [n["Resources"] for n in nodes if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
     gpus = int(sum(node.get("GPU", 0) for node in found))
     jobs = jobs or gpus or len(found)

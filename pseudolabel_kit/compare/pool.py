@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
@@ -81,7 +82,7 @@ def _context() -> Context:
 def _start(context: Context, cell: Cell, slot: int, jobs: int) -> Child:
     receiver, sender = context.Pipe(duplex=False)
     threads = max(1, _cores() // jobs)
-    environment = {**os.environ, **_device(slot)}
+    environment = {**os.environ, **device(slot)}
     process = context.Process(target=_child, args=(cell, sender, threads, environment))
     process.start()
     sender.close()
@@ -93,7 +94,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _device(slot: int) -> Mapping[str, str]:
+def device(slot: int) -> Mapping[str, str]:
     """The one CUDA device that a slot may see, of those that this process sees."""
     count = torch.cuda.device_count()
     if not count:
@@ -104,21 +105,19 @@ def _device(slot: int) -> Mapping[str, str]:
 
 def _ended(child: Child, watcher: Watcher, *, asked: bool) -> bool:
     """Pass its progress on; whether it has ended, and then say how."""
-    alive = child.process.is_alive()  # first: what it said before its end is in the pipe
-    try:
+    code = child.process.exitcode  # first: what it said before its end is in the pipe
+    with suppress(EOFError, OSError):
         while child.progress.poll():
             watcher.stepped(child.cell, *child.progress.recv())
-    except EOFError:
-        pass
-    if alive:
+    if code is None:
         return False
     child.progress.close()
-    if not asked or child.process.exitcode == 0:
-        watcher.ended(child.cell, judged(child.cell, child.process.exitcode))
+    if not asked or code == 0:
+        watcher.ended(child.cell, judged(child.cell, code))
     return True
 
 
-def judged(cell: Cell, code: int | None) -> str | None:
+def judged(cell: Cell, code: int) -> str | None:
     """Why a cell failed, None where it is finished; kept where its process could not."""
     if code == 0:
         return None
@@ -127,11 +126,12 @@ def judged(cell: Cell, code: int | None) -> str | None:
     return cell.failure
 
 
-def _told(code: int | None) -> str:
-    if code is None or 0 < code < 128:
-        return f"its process ended with exit code {code}"
+def _told(code: int) -> str:
     number = -code if code < 0 else code - 128
-    name = signal.Signals(number).name
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"its process ended with exit code {code}"
     hint = "; is the memory enough?" if number == signal.SIGKILL else ""
     return f"its process was ended by {name}{hint}"
 
