@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -195,3 +197,36 @@ def test_hardening_a_calibrated_decoder_is_not_worse(threshold: float) -> None:
 def test_drift_raises_an_alarm(mean_label: float, reference: float, alarm: str | None) -> None:
     text = Drift(factor=2.0).observe(mean_label, reference)
     assert (text is None) if alarm is None else (text is not None and alarm in text)
+
+
+def test_a_hard_label_is_judged_by_dice_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    decoder = torch.rand(4, 1, 8, 8, generator=generator)
+    truth = (torch.rand(4, 1, 8, 8, generator=generator) < decoder).float()
+    found = {}
+    for name, label in (("hard", (decoder >= 0.5).float()), ("soft", decoder**0.1)):
+        audit = Audit(lesion_classes=(LESION,))
+        audit.update(pseudo_of(label), logits_of(decoder), {}, truth_of(truth))
+        found[name] = audit.compute()
+    assert [found[name]["soft_share"] for name in ("hard", "soft")] == [0, 1]
+    hard = found["hard"]
+    assert hard["label_brier"] > 1.1 * hard["decoder_brier"]
+    assert hard["label_dice"] == hard["decoder_dice"]
+    assert verdict(hard).word == "equal"
+    assert verdict({**hard, "soft_share": 0.5}).word == "worse"
+
+
+def test_class_labels_are_judged_where_classes_are_known() -> None:
+    audit = Audit(lesion_classes=(LESION,))
+    logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    pseudo = PseudoLabels(
+        label=torch.eye(2)[[0, 0, 1, 1]], label_weight=torch.tensor([1.0, 1.0, 1.0, 0.0])
+    )
+    mask = torch.zeros(4, 1, 2, 2)
+    truth = replace(truth_of(mask), label=torch.tensor([0, 1, 1, 0]))
+    audit.update(pseudo, Prediction(class_logits=logits), {}, truth)
+    record = audit.compute()
+    assert record["label_coverage"] == 3 / 4
+    assert record["label_accuracy"] == pytest.approx(2 / 3)
+    assert record["classifier_accuracy"] == 2 / 4
+    assert record["coverage"] is None

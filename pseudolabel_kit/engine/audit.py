@@ -8,6 +8,7 @@ The record of an audit, all figures over pixels in [0, 1], None where not define
     mean_decoder            mean of the decoder's own probability
     mean_truth              share of lesion, over the images whose mask is known
     foreground_share        share of pixels that the target calls lesion, at 0.5
+    soft_share              share of the taught pixels whose target is neither 0 nor 1
     label_coverage          share of images whose class label teaches, where classes are taught
     label_accuracy          how many of those are right; classifier_accuracy of all images
     decoder_foreground_share
@@ -117,6 +118,7 @@ class Audit:
         maps = {name: e.map.detach().cpu().float() for name, e in evidence.items()}
 
         self._average("coverage", taught)
+        self._average("soft_share", ((label > 0) & (label < 1))[taught])
         self._average("mean_label", label)
         self._average("mean_decoder", decoder)
         self._average("foreground_share", label >= 0.5)
@@ -185,6 +187,7 @@ class Verdict:
 def verdict(record: Mapping[str, float | None]) -> Verdict:
     """Compare the fused label with the decoder's own probability, on the same pixels.
 
+    A label without a soft pixel is judged by Dice alone: to harden is the method's choice.
     Worse if Dice falls by more than 0.02 or Brier grows by more than 10%, whatever the other
     does: Dice is what the student's mask will be, Brier what cross-entropy learns from. Both
     labels come from one network on the same images, so that their difference is far steadier
@@ -199,7 +202,8 @@ def verdict(record: Mapping[str, float | None]) -> Verdict:
     if label_brier is None or decoder_brier is None:
         return Verdict(word="unknown", reason="no mask is known, the fused label cannot be judged")
     change = label_brier - decoder_brier
-    gains = [0.0 if abs(change) <= BRIER_MARGIN * decoder_brier else -change]
+    hard = record.get("soft_share") == 0
+    gains = [0.0 if hard or abs(change) <= BRIER_MARGIN * decoder_brier else -change]
     figures = f"Brier {label_brier:.4f} against {decoder_brier:.4f}"
     label_dice, decoder_dice = record.get("label_dice"), record.get("decoder_dice")
     early = True
