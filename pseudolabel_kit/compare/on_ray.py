@@ -49,7 +49,7 @@ def spread(cells: Sequence[Cell], *, watcher: Watcher, stop: Stop, jobs: int | N
                 asked = True
                 for each in running:
                     ray.cancel(each)  # as Ctrl-C does: the run saves a checkpoint and ends
-            done, _ = ray.wait(list(running), timeout=TICK)
+            done = ray.wait(list(running), timeout=TICK)[0] if running else []
             for number, step, steps in told.get_nowait_batch(told.qsize()):
                 watcher.stepped(cells[number], step, steps)
             for each in done:

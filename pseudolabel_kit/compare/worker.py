@@ -56,9 +56,9 @@ def perform(cell: Cell, tell: Tell, threads: int) -> int:
 
 def _work(cell: Cell, tell: Tell) -> int | None:
     """The signal that stopped it, or None."""
+    _wait_for_the_last_one(cell)
     anew = cell.difference() is not None
     if anew or not cell.trained:
-        _wait_for_the_last_one(cell)
         run = train(
             cell.config,
             out=cell.folder,
