@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from plk_support import Toy, begun, make_batch, make_evidence, make_prediction, make_task
 
 from plk_calibrated.caam import Caam, caam, cam, minmax
-from plk_captum.input_x_gradient import InputXGradient
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.sharpen import Norm, Sharpen
+from plk_captum.input_x_gradient import InputXGradient
 from pseudolabel_kit.interfaces import Evidence, Prediction, Scale
 from pseudolabel_kit.losses import classification, segmentation, unbiased, weighted_bce
 

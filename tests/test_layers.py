@@ -10,7 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 KIT = "pseudolabel_kit"
-PUBLIC = {"attribution", "errors", "evidence", "interfaces", "isolate", "losses", "plugin", "weights"}
+PUBLIC = {
+    "attribution",
+    "errors",
+    "evidence",
+    "interfaces",
+    "isolate",
+    "losses",
+    "plugin",
+    "weights",
+}
 
 LAYERS = [
     {"attribution", "errors", "evidence", "files", "interfaces", "isolate", "losses", "weights"},

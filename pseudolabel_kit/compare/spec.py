@@ -30,14 +30,15 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pseudolabel_kit.config import MEASURES, Config, Layer, Section, overlay, read_toml
+from pseudolabel_kit.config import Config, Layer, Section, overlay, read_toml
 from pseudolabel_kit.engine.run import configure
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
+from pseudolabel_kit.report.words import EVERY
 
 
 def _known_measure(name: str) -> str:
-    if name not in MEASURES:
-        hint = nearest(name, MEASURES) or f"; expected one of {', '.join(MEASURES)}"
+    if name not in EVERY:
+        hint = nearest(name, EVERY) or f"; expected one of {', '.join(EVERY)}"
         raise ValueError(f"there is no measure '{name}'{hint}")
     return name
 
