@@ -22,7 +22,7 @@ PUBLIC = {
 }
 
 LAYERS = [
-    {"attribution", "errors", "evidence", "files", "interfaces", "isolate", "losses", "weights"},
+    GROUND,
     {"builtin", "config", "data", "plugin"},
     {"engine", "report"},
     {"compare"},
