@@ -10,16 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 KIT = "pseudolabel_kit"
-PUBLIC = {
-    "attribution",
-    "errors",
-    "evidence",
-    "interfaces",
-    "isolate",
-    "losses",
-    "plugin",
-    "weights",
+GROUND = {
+    *("attribution", "errors", "evidence", "files"),
+    *("interfaces", "isolate", "losses", "weights"),
 }
+PUBLIC = GROUND - {"files"} | {"plugin"}
 
 LAYERS = [
     GROUND,
