@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels
+from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, Task
 
 
 def weighted_bce(logits: Tensor, target: Tensor, background_weight: float) -> Tensor:
@@ -33,6 +33,11 @@ def unbiased(mask_logits: Tensor, background_weight: float) -> Tensor:
     tensor([0.2000])
     """
     return mask_logits + log(background_weight)
+
+
+def comparable(mask_logits: Tensor, task: Task) -> Tensor:
+    """A student's mask logits as the engine hands over a teacher's: w undone, or not, in both."""
+    return unbiased(mask_logits, task.background_weight) if task.debias else mask_logits
 
 
 def classification(class_logits: Tensor, label: Tensor, has_label: Tensor) -> LossTerm:

@@ -150,3 +150,39 @@ def resnet18(*, width: float) -> nn.Module:
     filters = tuple(round(count * width) for count in (64, 128, 256, 512))
     net: nn.Module = timm.create_model("resnet18", channels=filters)
     return net
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ({"backbone": "jcs:width=0.0625", "fuser": "fixmatch", "perturbation": "unimatch"}, "feat"),
+        ({"backbone": "hu2020:width=0.0625", "fuser": "fixmatch"}, "does not segment"),
+        ({"fuser": "multimix", "perturbation": "bcp"}, "masks"),
+        ({"backbone": "resnet18", "fuser": "multimix"}, "does not segment"),
+    ],
+)
+def test_what_only_a_training_step_would_meet_is_told_before_the_first(
+    tmp_path: Path, method: dict[str, str], told: str
+) -> None:
+    layer = {"data": {"source": "phantom:size=64:patients=51:slices=1"}}
+    config = tiny(layer, {"method": {"explainer": "none", **method}})
+    with pytest.raises(PluginError, match=told):
+        train(config, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_rehearsal_leaves_no_trace(tmp_path: Path) -> None:
+    method = {"backbone": "resnet18", "explainer": "none", "fuser": "flexmatch:targets=class"}
+    loop = assembled(tmp_path / "run", {"method": method})
+    before = {name: value.clone() for name, value in loop.learner.state_dict().items()}
+    rehearse(loop.learner)
+    after = loop.learner.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert loop.learner.training
+
+
+def test_a_backbone_that_weighs_no_background_has_none_undone(tmp_path: Path) -> None:
+    for backbone, weight in (("multimix:width=0.25", 1.0), ("unet:width=0.0625", 0.5)):
+        method = {"backbone": backbone, "explainer": "none", "fuser": "fixmatch"}
+        loop = assembled(tmp_path / backbone[:4], {"method": method})
+        assert loop.learner.method.backbone.task.background_weight == weight

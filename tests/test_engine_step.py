@@ -17,7 +17,13 @@ from plk_calibrated.sharpen import Sharpen
 from plk_calibrated.vgg import VggMultiscale
 from plk_thresholds.fixmatch import FixMatch
 from plk_thresholds.none import Nothing
-from pseudolabel_kit.engine.step import CONSISTENCY, Step, concatenate, feature_changes
+from pseudolabel_kit.engine.step import (
+    CONSISTENCY,
+    Step,
+    concatenate,
+    feature_changes,
+    taught_once,
+)
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import (
     Backbone,
@@ -233,3 +239,12 @@ def test_a_term_without_a_weight_is_refused() -> None:
     learner.method = replace(learner.method, backbone=begun(Strange()))
     with pytest.raises(PluginError, match=r"loss term 'edge' has no weight: expected a name that"):
         taken(learner)
+
+
+def test_class_labels_of_unlabelled_rows_teach_once_however_many_views() -> None:
+    known = make_batch(3, seed=2)
+    first, *others = taught_once([known, known, known])
+    assert first is known
+    assert known.has_label.any()
+    assert not any(view.has_label.any() or view.has_mask.any() for view in others)
+    assert all(torch.equal(view.image, known.image) for view in others)

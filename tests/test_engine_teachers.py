@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import Site
-from tiny import assembled, same, steps, tensors_of, tiny
+from tiny import assembled, records, same, steps, tensors_of, tiny
 from tiny_parts import COMPONENTS
 from torch import nn
 
 from pseudolabel_kit.data.sampling import pool_of_round
+from pseudolabel_kit.engine import oddities
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.engine.signals import Stop
+from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.plugin.hooks import hookimpl
 
 FIXMATCH: Mapping[str, Any] = {"method": {"explainer": "none", "fuser": "fixmatch:threshold=0.5"}}
@@ -68,14 +70,29 @@ def test_twins_share_the_mean_of_each_term(tmp_path: Path) -> None:
         torch.testing.assert_close(found[0][name], found[1][name])
 
 
-@pytest.mark.parametrize("name", ["twin", "frozen", "ema"])
-def test_a_run_with_any_teacher_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
+METHODS: Mapping[str, Mapping[str, str]] = {
+    "twin": {"teacher": "twin", "fuser": "mean-teacher"},
+    "frozen": {"teacher": "frozen", "fuser": "mean-teacher"},
+    "ema": {"teacher": "ema", "fuser": "mean-teacher"},
+    "trained head": {"explainer": "sgc:dim=8", "fuser": "pseudoseg"},
+    "uncertainty": {"explainer": "uncertainty:passes=2", "fuser": "ua-mt", "teacher": "ema"},
+    "status": {"fuser": "flexmatch:threshold=0.5:momentum=0.5"},
+    "weight": {"fuser": "softmatch:momentum=0.5"},
+    "bank": {"backbone": "resnet18", "fuser": "label-propagation:neighbours=3"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_remembers_survives_a_stop(tmp_path: Path, name: str) -> None:
+    """L_u begins at step 2, the second of two rounds at 5: the stop at 4 is within the first."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    config = tiny(teacher(name, rounds=2), steps(8))
+    config = tiny({"method": {"explainer": "none", **METHODS[name]}, "train": {"rounds": 2}})
+    config = tiny(config.model_dump(exclude_none=True), steps(8))
     train(config, out=whole)
-    assert train(config, out=parts, observers=(StopAt(5),)).interrupted == SIGTERM
+    assert train(config, out=parts, observers=(StopAt(4),)).interrupted == SIGTERM
     train(out=parts, resume=True)
     assert same(tensors_of(whole), tensors_of(parts))
+    assert records(whole) == records(parts)
 
 
 class StopAt:
@@ -160,3 +177,33 @@ def test_the_first_survey_does_not_see_the_rows_that_audit(tmp_path: Path, site:
     assert state is not None
     assert float(state.get_buffer("labelled")) == len(loop.streams.early)
     assert len(loop.streams.early) < len(loop.streams.labelled)
+
+
+def test_twins_cannot_share_a_bank_of_features(tmp_path: Path) -> None:
+    layer = {"method": {"backbone": "resnet18", "explainer": "none", "teacher": "twin"}}
+    layer["method"]["fuser"] = "label-propagation"
+    with pytest.raises(ConfigError, match="label-propagation surveys rows with one network"):
+        assembled(tmp_path, layer)
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ({"rounds": 3}, "train.rounds = 3 changes nothing"),
+        ({"progressive": True}, "train.progressive changes nothing in one round"),
+        ({"rounds": 2, "progressive": True}, None),
+    ],
+)
+def test_rounds_that_change_nothing_are_told(
+    tmp_path: Path, train: Mapping[str, Any], told: str | None
+) -> None:
+    loop = assembled(tmp_path, FIXMATCH, {"train": train})
+    warned = [text for text in oddities.before(loop) if "changes nothing" in text]
+    assert [told in text for text in warned] == [True] if told else warned == []
+
+
+def test_a_strict_audit_leaves_the_round_to_be_begun_again(tmp_path: Path) -> None:
+    loop = assembled(tmp_path, teacher("frozen", rounds=2, progressive=True))
+    for _ in range(2):
+        loop.begin_consistency()
+        assert loop.progress.round == 0

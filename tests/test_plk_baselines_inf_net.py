@@ -141,22 +141,24 @@ def test_unfound_is_what_the_coarser_map_leaves_over() -> None:
     torch.testing.assert_close(unfound(both)[0, 0, 0], torch.tensor([0.5, 0.1192029, 0.1192029]))
 
 
-def test_reverse_attention_corrects_only_where_nothing_was_found() -> None:
-    stage = ReverseAttention(2, 4, 1).eval()
+def test_reverse_attention_shows_features_where_nothing_was_found_and_edges_everywhere() -> None:
+    stage = ReverseAttention(4, 4, 1).eval()
     seen: list[Tensor] = []
     stage.correct.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     coarser = torch.full((1, 1, 4, 4), -60.0)
     coarser[..., 2:] = 60.0
-    features = torch.rand(1, 2, 4, 4)
-    refined = stage(features, coarser)
-    torch.testing.assert_close(seen[0][..., :2], features[..., :2])
-    assert not seen[0][..., 2:].any()
+    features, edge = torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4)
+    refined = stage(features, edge, coarser)
+    torch.testing.assert_close(seen[0][:, :2, :, :2], features[..., :2])
+    assert not seen[0][:, :2, :, 2:].any()
+    torch.testing.assert_close(seen[0][:, 2:], edge)
     torch.testing.assert_close(refined, coarser + stage.correct(seen[0]))
 
 
 def test_a_coarser_map_of_another_size_is_brought_to_the_features() -> None:
-    stage = ReverseAttention(2, 4, 3).eval()
-    assert stage(torch.rand(2, 2, 7, 5), torch.rand(2, 3, 3, 2)).shape == (2, 3, 7, 5)
+    stage = ReverseAttention(3, 4, 3).eval()
+    edge, coarser = torch.rand(2, 1, 9, 4), torch.rand(2, 3, 3, 2)
+    assert stage(torch.rand(2, 2, 7, 5), edge, coarser).shape == (2, 3, 7, 5)
 
 
 def test_the_partial_decoder_silences_what_the_deep_map_does_not_confirm() -> None:

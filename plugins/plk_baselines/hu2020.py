@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Hu2020(Backbone):
         threshold: the share of an image's largest joint saliency from which on it is lesion.
     """
 
+    weighs_background: ClassVar[bool] = False
     width: Annotated[float, Field(gt=0)] = 1.0
     steps: Annotated[int, Field(ge=1)] = 1
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import timm
 import torch
@@ -38,6 +38,7 @@ class InfNet(Backbone):
             Hub alone; images are then normalised as those weights expect. none = untrained.
     """
 
+    weighs_background: ClassVar[bool] = False
     encoder: str = "res2net50_26w_4s"
     width: Annotated[int, Field(ge=1)] = 32
     pretrained: str | None = None
@@ -118,7 +119,7 @@ class InfNetwork(nn.Module):
         fields = [field(x) for field, x in zip(self.fields, deep, strict=True)]
         maps = [self.partial_head(self.partial(*fields))]
         for stage, features in zip(self.refine, reversed(deep), strict=True):
-            maps.append(stage(torch.cat((features, resized(edge, features)), dim=1), maps[-1]))
+            maps.append(stage(features, edge, maps[-1]))
         *coarser, finest = maps
         return Prediction(
             mask_logits=resized(finest, images), sides=(self.edge_head(edge), *coarser)

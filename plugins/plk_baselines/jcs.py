@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -40,6 +40,7 @@ class Jcs(Backbone):
         width: factor on the filters of both encoders; 1 is the published size.
     """
 
+    weighs_background: ClassVar[bool] = False
     width: Annotated[float, Field(ge=0.0625)] = 1.0
 
     def build(self, task: Task) -> nn.Module:

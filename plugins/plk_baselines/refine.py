@@ -80,10 +80,14 @@ class ReverseAttention(nn.Module):
             nn.Conv2d(width, masks, 1),
         )
 
-    def forward(self, features: Tensor, coarser: Tensor) -> Tensor:
-        """Logits (B,K,h,w) at the size of features (B,D,h,w), from logits of any size."""
+    def forward(self, features: Tensor, edge: Tensor, coarser: Tensor) -> Tensor:
+        """Logits (B,K,h,w) at the size of features (B,D,h,w), from edges and logits of any size.
+
+        Features are shown where the coarser map found nothing, edges everywhere.
+        """
         coarser = resized(coarser, features)
-        refined: Tensor = coarser + self.correct(features * unfound(coarser))
+        shown = torch.cat((features * unfound(coarser), resized(edge, features)), dim=1)
+        refined: Tensor = coarser + self.correct(shown)
         return refined
 
 

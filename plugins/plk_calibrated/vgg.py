@@ -32,10 +32,13 @@ class VggMultiscale(Backbone):
     Attributes:
         width: factor on the 32, 64, 128, 256, 256 filters.
         multiscale: classify conv3, conv4 and conv5; false = conv5 alone.
+        dropout: share of the decoder's first and last features that training drops; the
+            paper has none, methods that ask how sure the decoder is need some.
     """
 
     width: Annotated[float, Field(gt=0)] = 1.0
     multiscale: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def build(self, task: Task) -> nn.Module:
         """A `VggNet` for the task's channels, classes and masks.
@@ -50,6 +53,7 @@ class VggMultiscale(Backbone):
             masks=task.mask_channels,
             filters=[max(1, round(count * self.width)) for count in FILTERS],
             classified=BLOCKS[2:] if self.multiscale else BLOCKS[4:],
+            dropout=self.dropout,
         )
 
 
@@ -68,6 +72,7 @@ class VggNet(nn.Module):
         masks: int,
         filters: Sequence[int],
         classified: Sequence[str],
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         inputs = (channels, *filters[:-1])
@@ -80,6 +85,7 @@ class VggNet(nn.Module):
         self.decoder = nn.ModuleDict(
             {name: _block(below + skip, skip, 2) for name, below, skip in steps}
         )
+        self.dropout = nn.Dropout(dropout)
         self.mask_head = nn.Conv2d(filters[0], masks, 1)
         # Lesions are rare. From 0 the bias takes hundreds of steps to say so, in which the
         # decoder calls every pixel half a lesion; see Lin et al., 2017, section 4.1.
@@ -126,12 +132,12 @@ class VggNet(nn.Module):
         return torch.stack(scores).sum(dim=0)
 
     def _decode(self, features: dict[str, Tensor]) -> Tensor:
-        x = features[BLOCKS[-1]]
+        x = self.dropout(features[BLOCKS[-1]])
         for name, block in self.decoder.items():
             skip = features[name]
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat((x, skip), dim=1))
-        logits: Tensor = self.mask_head(x)
+        logits: Tensor = self.mask_head(self.dropout(x))
         return logits
 
 

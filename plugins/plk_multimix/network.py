@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ class MultiMix(Backbone):
         dropout: after each block, in training alone.
     """
 
+    weighs_background: ClassVar[bool] = False
     width: Annotated[float, Field(gt=0)] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
 
@@ -71,7 +72,7 @@ class MultiMixNet(nn.Module):
         self, *, channels: int, classes: int, masks: int, filters: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout = nn.Dropout(dropout)
         inputs = (channels, *filters[:-1])
         self.encoder = nn.ModuleList(map(_block, inputs, filters))
         self.classifier = nn.Linear(filters[-1], classes)
@@ -93,7 +94,7 @@ class MultiMixNet(nn.Module):
             images: (B,C,H,W) in [0, 1].
             on_features: changes conv1..conv5 on their way to the decoder.
         """
-        features = self._encode(images, noisy=self.training)
+        features = self._encode(images, noisy=True)
         bridge = torch.cat((images, self.saliency(images)), dim=1)
         return Prediction(
             class_logits=self._classify(features[-1]),
@@ -103,7 +104,7 @@ class MultiMixNet(nn.Module):
 
     def classify(self, images: Tensor) -> Tensor:
         """Class logits (B,N) alone; neither bridge nor decoder is run."""
-        return self._classify(self._encode(images, noisy=self.training)[-1])
+        return self._classify(self._encode(images, noisy=True)[-1])
 
     def saliency(self, images: Tensor) -> Tensor:
         """|d max class logit / d image| (B,C,H,W), detached; also where gradients are off.
@@ -123,7 +124,7 @@ class MultiMixNet(nn.Module):
         x = images
         for block in self.encoder:
             x = block(F.max_pool2d(x, 2) if features else x)
-            x = F.dropout(x, self.dropout, training=noisy)
+            x = self.dropout(x) if noisy else x
             features.append(x)
         return tuple(features)
 
@@ -136,7 +137,7 @@ class MultiMixNet(nn.Module):
         skips = [torch.cat((conv4, _resized(bridge, conv4)), dim=1), *shallow]
         for block, skip in zip(self.decoder, skips, strict=True):
             x = block(torch.cat((_resized(x, skip), skip), dim=1))
-            x = F.dropout(x, self.dropout, training=self.training)
+            x = self.dropout(x)
         logits: Tensor = self.mask_head(x)
         return logits
 

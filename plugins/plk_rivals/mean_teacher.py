@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import Evidence, Fuser, LossTerm, Prediction, PseudoLabels
-from pseudolabel_kit.losses import mean_over_pixels, unbiased
+from pseudolabel_kit.interfaces import Evidence, Fuser, LossTerm, Prediction, PseudoLabels, Task
+from pseudolabel_kit.losses import comparable, mean_over_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class MeanTeacher(Fuser):
         terms = {}
         if pseudo.mask is not None and pseudo.mask_weight is not None:
             logits = student.need_masks("mean-teacher")
-            error = squared_error(logits, pseudo.mask, self.task.background_weight)
+            error = squared_error(logits, pseudo.mask, self.task)
             terms["mask"] = mean_over_pixels(error * pseudo.mask_weight)
         if pseudo.label is not None and pseudo.label_weight is not None:
             answer = student.need_classes("mean-teacher").float().softmax(dim=1)
@@ -53,11 +53,11 @@ class MeanTeacher(Fuser):
         return terms
 
 
-def squared_error(mask_logits: Tensor, target: Tensor, background_weight: float) -> Tensor:
+def squared_error(mask_logits: Tensor, target: Tensor, task: Task) -> Tensor:
     """(B,K,H,W): the squared difference of the student's probability from the target.
 
-    The target is corrected for the background weight w; so is the student's answer here, as
-    otherwise the two would meet at another decoder than the one that labelled masks train.
+    Where the target is corrected for the background weight w, so is the student's answer: the
+    two would otherwise meet at another decoder than the one that labelled masks train.
     """
-    probability = unbiased(mask_logits.float(), background_weight).sigmoid()
+    probability = comparable(mask_logits.float(), task).sigmoid()
     return (probability - target).square()

@@ -65,7 +65,7 @@ class UncertaintyAware(Fuser):
         if pseudo.mask is None or pseudo.mask_weight is None:
             return {}
         logits = student.need_masks("ua-mt")
-        error = squared_error(logits, pseudo.mask, self.task.background_weight).mean(dim=1)
+        error = squared_error(logits, pseudo.mask, self.task).mean(dim=1)
         weight = pseudo.mask_weight[:, 0]
         return {
             "mask": LossTerm(total=(error * weight).sum(dim=(1, 2)), count=weight.sum(dim=(1, 2)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from pseudolabel_kit.interfaces import Explainer, Family, Model, Prediction
-from pseudolabel_kit.losses import unbiased
+from pseudolabel_kit.losses import comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Uncertainty(Explainer):
         with torch.no_grad(), dropping(model):
             for _ in range(self.passes):
                 logits = model(self._noisy(images)).need_masks("uncertainty").float()
-                total += unbiased(logits, self.task.background_weight).sigmoid()
+                total += comparable(logits, self.task).sigmoid()
         return entropy(total / self.passes)
 
     def _noisy(self, images: Tensor) -> Tensor:

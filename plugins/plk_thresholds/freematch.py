@@ -13,7 +13,7 @@ from torch import Tensor
 from plk_thresholds.adaptive import Adaptive, Memory, batch_mean
 from plk_thresholds.confidence import Choice
 from pseudolabel_kit.interfaces import LossTerm, Prediction, PseudoLabels
-from pseudolabel_kit.losses import unbiased
+from pseudolabel_kit.losses import comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class FreeMatch(Adaptive):
         """The consistency terms, and a fairness term for each."""
         terms = dict(super().loss(student, pseudo, labelled))
         if self.fairness and pseudo.mask_weight is not None:
-            # w is undone, as it was in the teacher's logits that p and h are made of
-            logits = unbiased(student.need_masks("FreeMatch"), self.task.background_weight)
+            # w is undone as it was in the teacher's logits that p and h are made of
+            logits = comparable(student.need_masks("FreeMatch"), self.task)
             counted = pseudo.mask_weight.flatten(2) > 0
             terms["mask.fairness"] = self._fairness(Choice.of_masks(logits), counted)
         if self.fairness and pseudo.label_weight is not None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.interfaces import Evidence, Explainer, Prediction, PseudoLabels
+from pseudolabel_kit.interfaces import Evidence, Explainer, Prediction, PseudoLabels, Task
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.losses import unbiased
 
@@ -43,8 +43,8 @@ def pseudo_label(
         evidence = explain(teacher, explainers, images, prediction)
         with torch.no_grad():
             pseudo = method.fuser.fuse(prediction, evidence)
-    masks = (len(images), method.backbone.task.mask_channels, *images.shape[-2:])
-    return Labelled(prediction=prediction, evidence=evidence, pseudo=_checked(pseudo, masks))
+    pseudo = _checked(pseudo, images, method.backbone.task)
+    return Labelled(prediction=prediction, evidence=evidence, pseudo=pseudo)
 
 
 def predict(model: nn.Module, images: Tensor, method: Method, *, debias: bool) -> Prediction:
@@ -81,12 +81,13 @@ def explain(
     return evidence
 
 
-def _checked(pseudo: PseudoLabels, masks: tuple[int, ...]) -> PseudoLabels:
-    """Refuse labels that do not have the shape (B,K,H,W) of the task's masks."""
-    batch, _, *size = masks
+def _checked(pseudo: PseudoLabels, images: Tensor, task: Task) -> PseudoLabels:
+    """Refuse labels that do not have the shapes that the task asks for."""
+    batch, _, *size = images.shape
     expected = {
-        "mask": masks,
+        "mask": (batch, task.mask_channels, *size),
         "mask_weight": (batch, 1, *size),
+        "label": (batch, len(task.classes)),
         "label_weight": (batch,),
     }
     for name, shape in expected.items():

@@ -65,7 +65,7 @@ class Loop:
             if self.consistency_due():
                 self.begin_consistency()
             if self.round_due():
-                self.begin_round()
+                self.begin_round(self.progress.round + 1)
             self.train()
             if self.due(self.clock.steps(self.config.evaluate.every)):
                 self.end_epoch()
@@ -138,14 +138,14 @@ class Loop:
         since, length = self.progress.step - began, self.clock.total - began
         return self.progress.round < schedule.round_of(since, length, self.config.train.rounds)
 
-    def begin_round(self) -> None:
+    def begin_round(self, number: int) -> None:
         """Renew a frozen teacher, and let the fuser look at all rows."""
-        self.progress.round += 1
+        self.progress.round = number
         if self.frozen:
             self.frozen.update(self.learner.model, self.progress.step)
         seed_everything(self.config.train.seed, self.progress.step, "round")
         teacher, unlabelled = self.learner.teacher(), self.streams.unlabelled
-        with isolated(teacher), torch.no_grad():
+        with isolated(teacher), torch.no_grad(), self.fabric.autocast():
             self.learner.method.fuser.survey(
                 teacher,  # type: ignore[arg-type]
                 self.feed.batches(self.feed.labelled),
@@ -158,7 +158,7 @@ class Loop:
         Raises:
             RunError: under `audit.strict`, fusing makes worse labels than the decoder's own.
         """
-        self.begin_round()
+        self.begin_round(0)
         self.expect()
         if (rows := self.streams.held) is not None:
             record = self.audit(rows)

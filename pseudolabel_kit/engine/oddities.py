@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pseudolabel_kit.engine import schedule
 from pseudolabel_kit.engine.step import CONSISTENCY
+from pseudolabel_kit.interfaces import Fuser
 
 if TYPE_CHECKING:
     from pseudolabel_kit.engine.loop import Loop
@@ -21,6 +22,7 @@ def before(loop: Loop) -> Iterator[str]:
         yield "there are no unlabelled rows or loss.consistency is 0: L_u never joins"
     if loop.labels and schedule.is_criterion(start) and not len(loop.streams.val):
         yield f"there are no val rows to reach {start} on: L_u never joins"
+    yield from _rounds(loop)
     starts = {r: e.loss_ramp().start for r, e in loop.learner.method.explainers.items()}
     if loop.labels and not schedule.is_criterion(start):
         starts[CONSISTENCY] = start
@@ -34,6 +36,20 @@ def before(loop: Loop) -> Iterator[str]:
                 f"loss term '{name}' joins at {start}, when the learning rate is down to "
                 f"{rate:.2g} of the first: it will train next to nothing"
             )
+
+
+def _rounds(loop: Loop) -> Iterator[str]:
+    train, fuser = loop.config.train, loop.learner.method.fuser
+    surveys = type(fuser).survey is not Fuser.survey
+    if train.rounds > 1 and not (train.progressive or surveys or loop.frozen):
+        yield (
+            f"train.rounds = {train.rounds} changes nothing: expected a frozen teacher, "
+            "train.progressive, or a fuser that surveys all rows"
+        )
+    if train.progressive and train.rounds == 1:
+        yield "train.progressive changes nothing in one round: expected train.rounds above 1"
+    if train.progressive and loop.config.data.weak_labels:
+        yield "train.progressive keeps class labels, too, from teaching before their row's round"
 
 
 def after(loop: Loop) -> Iterator[str]:

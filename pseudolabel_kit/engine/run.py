@@ -201,7 +201,7 @@ def assemble(
     clock = make_clock(config, splits)
     audited = method.fuser.reads != "nothing" and can_join(config, clock, splits)
     streams = make_streams(config, store, splits, audits=audited)
-    task = make_task(config, store)
+    task = make_task(config, store, method.backbone)
     learner = make_learner(config, method, task, fabric, pretrain=not resume)
     rehearse(learner)
     optimiser = make_optimiser(config, learner)

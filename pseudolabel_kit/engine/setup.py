@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
+from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.splits import Splits, hold_out
@@ -19,9 +20,9 @@ from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.schedule import Clock, epoch_length, is_criterion
 from pseudolabel_kit.engine.seeding import seed_everything
-from pseudolabel_kit.engine.step import Learner
+from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.interfaces import Prediction, Task
+from pseudolabel_kit.interfaces import Backbone, Batch, Fuser, Prediction, Task
 from pseudolabel_kit.isolate import isolated
 
 
@@ -86,15 +87,17 @@ def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) 
     )
 
 
-def make_task(config: Config, store: Store) -> Task:
+def make_task(config: Config, store: Store, backbone: Backbone) -> Task:
     """What the run is about."""
+    weighs = backbone.weighs_background
     return Task(
         channels=store.channels,
         size=store.size,
         classes=store.classes,
         lesion_classes=store.lesion_classes,
         mask_channels=store.mask_channels,
-        background_weight=config.loss.background_weight,
+        background_weight=config.loss.background_weight if weighs else 1.0,
+        debias=config.loss.debias,
     )
 
 
@@ -116,6 +119,11 @@ def make_learner(
     """The module that trains; `pretrain` unless a checkpoint will bring its weights."""
     model, states = make_model(config, method, task)
     twin = method.backbone.build(task) if config.method.teacher == "twin" else None
+    if twin and type(method.fuser).survey is not Fuser.survey:
+        raise ConfigError(
+            f"method.teacher = 'twin': {config.method.fuser} surveys rows with one network; "
+            "expected frozen, ema or self"
+        )
     for network in filter(None, (model, twin)) if pretrain else ():
         method.backbone.pretrain(network)
     learner = Learner(
@@ -131,15 +139,37 @@ def make_learner(
 
 
 def rehearse(learner: Learner) -> None:
-    """Label one black image, so that parts that do not fit each other are told before a run.
+    """Label black images and take a step on them, so that parts that do not fit are told at once.
+
+    The step is a copy's, in training mode as it will be: nothing of it stays.
 
     Raises:
         ConfigError, PluginError: as the parts say it.
     """
-    task = learner.method.backbone.task
-    black = torch.zeros(1, task.channels, *task.size)
+    task, method = learner.method.backbone.task, learner.method
+    black = torch.zeros(2, task.channels, *task.size)
     with isolated(learner.states):
-        pseudo_label(learner.model, learner.method, black, debias=learner.debias, explained=True)
+        pseudo_label(learner.model, method, black, debias=learner.debias, explained=True)
+    weights = dict.fromkeys(("classification", "segmentation", *method.explainers), 1.0)
+    labels = method.fuser.reads != "nothing"
+    step = Step(
+        _without_content(black, task, known=True),
+        _without_content(black, task, known=False) if labels else None,
+        weights | {CONSISTENCY: float(labels)},
+    )
+    with torch.no_grad():
+        copy.deepcopy(learner).train()(step)
+
+
+def _without_content(images: Tensor, task: Task, *, known: bool) -> Batch:
+    rows, (height, width) = len(images), task.size
+    return Batch(
+        image=images,
+        label=torch.zeros(rows, dtype=torch.int64),
+        mask=images.new_zeros(rows, task.mask_channels, height, width),
+        has_label=torch.full((rows,), known),
+        has_mask=torch.full((rows,), known),
+    )
 
 
 def make_average(config: Config, learner: Learner) -> Average | None:

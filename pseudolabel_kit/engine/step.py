@@ -8,7 +8,7 @@ labelled view ─► model ─► Prediction ─► supervised losses (+ what an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 
@@ -129,7 +129,7 @@ class Learner(nn.Module):
         weights: Mapping[str, float],
     ) -> dict[str, LossTerm]:
         """One student's terms: one forward pass over all its rows, then what each row teaches."""
-        batch = concatenate([labelled, *(view.batch for view in views)])
+        batch = concatenate([labelled, *taught_once(view.batch for view in views)])
         first = len(labelled.image)
         answer = student(batch.image, **feature_changes(student, first, views))
         terms = self.supervised(answer, batch, weights)
@@ -188,6 +188,13 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         has_mask=has_mask,
         region=torch.cat(regions) if len(regions) == len(batches) else None,
     )
+
+
+def taught_once(views: Iterable[Batch]) -> Iterator[Batch]:
+    """The views' rows; what is known of them (`data.weak_labels`) teaches by the first alone."""
+    for number, batch in enumerate(views):
+        nothing = torch.zeros_like(batch.has_label)
+        yield replace(batch, has_label=nothing, has_mask=nothing) if number else batch
 
 
 def feature_changes(

@@ -27,7 +27,9 @@ class Task:
         classes: the N class names; a label is an index into them.
         lesion_classes: indices of the classes whose images can hold foreground.
         mask_channels: K.
-        background_weight: w of eq. 11 and 12, in (0, 1]: the weight of background.
+        background_weight: w of eq. 11 and 12, in (0, 1]: the weight of background; 1 where the
+            backbone's own loss knows none.
+        debias: whether w is undone in the teacher's mask logits before parts see them.
     """
 
     channels: int
@@ -36,6 +38,7 @@ class Task:
     lesion_classes: tuple[int, ...]
     mask_channels: int = 1
     background_weight: float = 1.0
+    debias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

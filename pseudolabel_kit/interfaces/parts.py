@@ -58,7 +58,13 @@ class Part(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(Part):
-    """Builds the network that classifies and segments."""
+    """Builds the network that classifies and segments.
+
+    A backbone whose own `loss` gives background no weight says so by `weighs_background`, so
+    that nobody undoes a bias that its masks do not have.
+    """
+
+    weighs_background: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, task: Task) -> nn.Module:
