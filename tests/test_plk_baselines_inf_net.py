@@ -174,6 +174,7 @@ def test_the_partial_decoder_silences_what_the_deep_map_does_not_confirm() -> No
 
 
 def test_the_field_block_sees_far() -> None:
+    torch.manual_seed(0)
     block = FieldBlock(1, 4).eval()
     impulse = torch.rand(1, 1, 41, 41, requires_grad=True)
     block(impulse)[0, :, 20, 20].sum().backward()

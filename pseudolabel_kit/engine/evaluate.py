@@ -99,7 +99,8 @@ def write_evaluation(
     """Add the intervals, and write what reports and comparisons read.
 
     `evaluation-<split>.npz` holds what the measures were computed from, rows by name, so that
-    two runs on the same data can be compared row by row; patients are mere numbers in it.
+    two runs on the same data can be compared row by row. It names nobody: patients are mere
+    numbers in it, and rows are hashes of their name and truth.
     """
     rows = measures.rows
     found = Evaluation(

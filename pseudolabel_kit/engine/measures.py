@@ -15,6 +15,7 @@ A measure that the rows do not define, or that needs a head the model lacks, is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -42,6 +43,7 @@ class Outcome:
         probabilities: N of them, or None where the model does not classify.
         counts: (tp, fp, fn, tn) pixels of each mask channel; None where there is no mask, or
             the model does not segment.
+        digest: of its name, label and mask, whatever the model; 0 where it was not taken.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Outcome:
     label: int | None
     probabilities: tuple[float, ...] | None
     counts: tuple[tuple[int, int, int, int], ...] | None
+    digest: int = 0
 
 
 class Measures:
@@ -81,6 +84,7 @@ class Measures:
         has_label, has_mask = batch.has_label.tolist(), batch.has_mask.tolist()
         probabilities = _probabilities(prediction.class_logits)
         counts = _pixel_counts(prediction.mask_logits, batch.mask)
+        digests = _digests(names, batch)
         self.merge(
             Outcome(
                 name=name,
@@ -88,6 +92,7 @@ class Measures:
                 label=labels[i] if has_label[i] else None,
                 probabilities=probabilities[i] if probabilities else None,
                 counts=counts[i] if counts and has_mask[i] else None,
+                digest=digests[i],
             )
             for i, name in enumerate(names)
         )
@@ -120,6 +125,7 @@ def columns(rows: Sequence[Outcome]) -> Columns:
         counts=np.array([r.counts or unknown for r in rows], dtype=np.float64),
         group=np.array([groups[key] for key in keys], dtype=np.int64),
         is_patient=np.array([kind == "patient" for kind, _ in groups], dtype=np.bool_),
+        row=np.array([r.digest for r in rows], dtype=np.uint64),
     )
 
 
@@ -151,6 +157,22 @@ def _pixel_counts(
     )
     by_row = stats.reshape(rows, channels, 5).tolist()  # torchmetrics drops axes of length 1
     return [tuple((tp, fp, fn, tn) for tp, fp, tn, fn, _ in row) for row in by_row]
+
+
+def _digests(names: Sequence[str], batch: Batch) -> list[int]:
+    """A number for each row that another name, label or mask would change."""
+    labels = torch.where(batch.has_label, batch.label, -1).tolist()
+    masks = (batch.mask > 0.5).logical_and(batch.has_mask[:, None, None, None]).cpu().numpy()
+    known = batch.has_mask.tolist()
+    told = zip(names, labels, known, np.packbits(masks.reshape(len(masks), -1), axis=1), strict=True)
+    return [
+        int.from_bytes(
+            hashlib.blake2b(
+                repr((name, label, has_mask)).encode() + mask.tobytes(), digest_size=8
+            ).digest()
+        )
+        for name, label, has_mask, mask in told
+    ]
 
 
 def _require_finite(prediction: Prediction, names: Sequence[str]) -> None:

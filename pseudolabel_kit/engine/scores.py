@@ -27,6 +27,7 @@ class Columns:
         counts: (R,K,4) pixels; all zero where the mask is unknown.
         group: (R,) index into the groups.
         is_patient: (G,) whether the group is a known patient.
+        row: (R,) what name, label and mask hash to, so that two runs can be paired row by row.
     """
 
     label: NDArray[np.int64]
@@ -34,6 +35,7 @@ class Columns:
     counts: Array
     group: NDArray[np.int64]
     is_patient: NDArray[np.bool_]
+    row: NDArray[np.uint64]
 
 
 def scores(columns: Columns, weights: Array) -> Scores:
