@@ -16,6 +16,13 @@ settings.register_profile("plk", derandomize=True, deadline=None, database=None)
 settings.load_profile("plk")
 
 
+@pytest.fixture(autouse=True)
+def drawn_from_a_seed() -> None:
+    """What a test draws does not hang on the tests before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 class Site:
     """A folder on the path, in which distributions are installed by writing them."""
 

@@ -9,7 +9,7 @@ are not corrected for their number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -23,6 +23,7 @@ from pseudolabel_kit.engine.scores import Array, Columns
 from pseudolabel_kit.report.words import CLASSES, EVERY, MASKS
 
 RESAMPLES = 1000
+_IDENTITY = ("row", "group", "is_patient")
 COSTS = ("seconds", "images_per_second", "peak_memory", "parameters")
 Mark: TypeAlias = Literal["best", "tied"]
 
@@ -79,7 +80,9 @@ class Summary:
         differences: from the row that the comparison is against.
         pairs: of every two rows (the first minus the second), then by measure.
         marks: "best" where the interval against every other row excludes 0; else "tied" for
-            the leading row and those that are not told apart from it.
+            the leading row and those that are not told apart from it. With one seed nothing is
+            "best", and without the same seeds in all rows nothing is marked.
+        unmarked: measures that rows have from different seeds.
         lacks: what a row's model cannot do, like "does not segment".
         strangers: rows measured on other images, which are compared without intervals.
     """
@@ -89,6 +92,7 @@ class Summary:
     differences: Mapping[str, Mapping[str, Difference]]
     pairs: Mapping[tuple[str, str], Mapping[str, Difference]]
     marks: Mapping[str, Mapping[str, Mark]]
+    unmarked: Sequence[str]
     lacks: Mapping[str, str]
     strangers: Sequence[str]
 
@@ -105,7 +109,7 @@ def summarise(comparison: Comparison) -> Summary:
         for second in samples
         if first != second
     }
-    leading = {m: marks(spreads, pairs, m) for m in comparison.measures}
+    leading = {m: marks(samples, pairs, m) for m in comparison.measures}
     return Summary(
         spreads=spreads,
         costs={row.name: _costs(row) for row in comparison.rows},
@@ -114,7 +118,8 @@ def summarise(comparison: Comparison) -> Summary:
         },
         pairs=pairs,
         marks={n: {m: found[n] for m, found in leading.items() if n in found} for n in samples},
-        lacks={name: word for name in samples if (word := lacks(name, spreads))},
+        unmarked=[m for m in comparison.measures if uneven(samples, m)],
+        lacks={n: word for n in samples if (word := lacks(n, spreads, comparison.measures))},
         strangers=[
             row.name
             for row in comparison.rows
@@ -158,41 +163,59 @@ def difference(first: Samples, second: Samples, measure: str) -> Difference | No
 
 
 def marks(
-    spreads: Mapping[str, Mapping[str, Spread]],
+    samples: Mapping[str, Samples],
     pairs: Mapping[tuple[str, str], Mapping[str, Difference]],
     measure: str,
 ) -> dict[str, Mark]:
-    """Who leads in a measure; nobody where there are not two to compare."""
+    """Who leads in a measure: nobody where rows have other seeds, or none is ahead of another.
+
+    One seed names no best: the same method trained again may fall behind.
+    """
     better = -1 if EVERY[measure].less_is_better else 1
-    means = {name: found[measure].mean for name, found in spreads.items() if measure in found}
-    if len(means) < 2:
+    values = _values(samples, measure)
+    means = {name: float(np.mean(list(found.values()))) for name, found in values.items()}
+    if uneven(samples, measure) or len(set(means.values())) < 2:
         return {}
+    seeds = len(next(iter(values.values())))
     leader = max(means, key=lambda name: better * means[name])
     close = [
         name
         for name in means
         if name != leader and ((d := pairs[leader, name].get(measure)) is None or d.sign != better)
     ]
-    return dict.fromkeys([leader, *close], "tied") if close else {leader: "best"}
+    return {leader: "best"} if seeds > 1 and not close else dict.fromkeys([leader, *close], "tied")
 
 
-def lacks(name: str, spreads: Mapping[str, Mapping[str, Spread]]) -> str:
-    """What others were measured at and this row was not, though it was at something."""
+def uneven(samples: Mapping[str, Samples], measure: str) -> bool:
+    """Whether rows have a measure from different seeds: their means are no fair ranking."""
+    return len({frozenset(found) for found in _values(samples, measure).values()}) > 1
+
+
+def _values(samples: Mapping[str, Samples], measure: str) -> dict[str, dict[int, float]]:
+    """A measure by row and seed, of the rows that have it."""
+    tables = {
+        name: {
+            seed: v for seed, each in found.items() if (v := each.values.get(measure)) is not None
+        }
+        for name, found in samples.items()
+    }
+    return {name: found for name, found in tables.items() if found}
+
+
+def lacks(name: str, spreads: Mapping[str, Mapping[str, Spread]], measures: Collection[str]) -> str:
+    """Which of the measures others have and this row has not, though it was measured."""
     for words, told in ((MASKS, "does not segment"), (CLASSES, "does not classify")):
-        defined = {row: bool(words.keys() & found.keys()) for row, found in spreads.items()}
+        shown = words.keys() & set(measures)
+        defined = {row: bool(shown & found.keys()) for row, found in spreads.items()}
         if spreads[name] and not defined[name] and any(defined.values()):
             return told
     return ""
 
 
 def same_rows(first: Columns, second: Columns) -> bool:
-    """Whether two runs were measured on the same images of the same patients, as far as told."""
-    if not np.array_equal(first.group, second.group):
-        return False
-    told = (first.label >= 0) & (second.label >= 0)  # no label where a model does not classify
-    return np.array_equal(first.is_patient, second.is_patient) and np.array_equal(
-        first.label[told], second.label[told]
-    )
+    """Whether two runs were measured on the same images, with the same truth and patients."""
+    pairs = ((getattr(first, name), getattr(second, name)) for name in _IDENTITY)
+    return all(np.array_equal(one, other) for one, other in pairs)
 
 
 def _reference(comparison: Comparison) -> Columns | None:

@@ -80,19 +80,20 @@ class Measures:
             RunError: a score is not finite.
         """
         _require_finite(prediction, names)
-        labels = batch.label.tolist()
         has_label, has_mask = batch.has_label.tolist(), batch.has_mask.tolist()
+        known = zip(batch.label.tolist(), has_label, strict=True)
+        labels = [label if told else None for label, told in known]
         probabilities = _probabilities(prediction.class_logits)
         counts = _pixel_counts(prediction.mask_logits, batch.mask)
-        digests = _digests(names, batch)
+        masks = batch.mask.cpu()
         self.merge(
             Outcome(
                 name=name,
                 patient=patients[i],
-                label=labels[i] if has_label[i] else None,
+                label=labels[i],
                 probabilities=probabilities[i] if probabilities else None,
                 counts=counts[i] if counts and has_mask[i] else None,
-                digest=digests[i],
+                digest=_digest(name, labels[i], masks[i] if has_mask[i] else None),
             )
             for i, name in enumerate(names)
         )
@@ -159,20 +160,11 @@ def _pixel_counts(
     return [tuple((tp, fp, fn, tn) for tp, fp, tn, fn, _ in row) for row in by_row]
 
 
-def _digests(names: Sequence[str], batch: Batch) -> list[int]:
-    """A number for each row that another name, label or mask would change."""
-    labels = torch.where(batch.has_label, batch.label, -1).tolist()
-    masks = (batch.mask > 0.5).logical_and(batch.has_mask[:, None, None, None]).cpu().numpy()
-    known = batch.has_mask.tolist()
-    told = zip(names, labels, known, np.packbits(masks.reshape(len(masks), -1), axis=1), strict=True)
-    return [
-        int.from_bytes(
-            hashlib.blake2b(
-                repr((name, label, has_mask)).encode() + mask.tobytes(), digest_size=8
-            ).digest()
-        )
-        for name, label, has_mask, mask in told
-    ]
+def _digest(name: str, label: int | None, mask: Tensor | None) -> int:
+    """A number of 64 bits that another name, label or mask (K,H,W) would change."""
+    lesion = None if mask is None else np.packbits(mask.numpy() > 0.5).tobytes()
+    told = repr((name, label, lesion)).encode()
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest())
 
 
 def _require_finite(prediction: Prediction, names: Sequence[str]) -> None:
