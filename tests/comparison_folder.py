@@ -22,7 +22,7 @@ MEASURES = ("dice", "dice_patient", "accuracy", "auc")
 HOLDS = np.arange(ROWS) % 3 > 0  # images that hold a lesion
 
 
-def make_spec(names: Sequence[str], seeds: int = 3, **more: Any) -> Spec:
+def make_spec(names: Sequence[object], seeds: int = 3, **more: Any) -> Spec:
     """A comparison of rows that say nothing but their names, notes and x."""
     rows = [name if isinstance(name, Mapping) else {"name": name} for name in names]
     tables = {"title": "Table IV & friends", "seeds": range(seeds), "measures": MEASURES, **more}
@@ -49,6 +49,7 @@ def make_columns(skill: float, seed: int, heads: str = "both") -> Columns:
         counts=counts if heads != "classes" else np.zeros_like(counts),
         group=np.arange(ROWS) % PATIENTS,
         is_patient=np.ones(PATIENTS, dtype=np.bool_),
+        row=np.arange(ROWS, dtype=np.uint64),
     )
 
 
@@ -73,7 +74,8 @@ def make_cell(cell: Cell, columns: Columns, skill: float = 0.7, images: int = 4)
     write_json(path, evaluation | {"patients": PATIENTS, "step": 100})
     np.savez(path.with_suffix(".npz"), **vars(columns))
     write_json(folder / "cost.json", cost(skill, cell.seed))
-    np.savez_compressed(folder / f"pictures-{cell.split}.npz", **pictures(columns, skill, images))
+    drawn = pictures(columns, skill, images)
+    np.savez_compressed(folder / f"pictures-{cell.split}.npz", **drawn)  # type: ignore[arg-type]
 
 
 def epochs(found: MeasureTable, seed: int) -> list[dict[str, Any]]:

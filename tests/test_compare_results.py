@@ -8,6 +8,7 @@ from comparison_folder import MEASURES, make_cell, make_columns, make_comparison
 
 from pseudolabel_kit.compare.cells import cells
 from pseudolabel_kit.compare.results import collect
+from pseudolabel_kit.report.records import read_arrays
 
 
 def test_finished_cells_are_read(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_finished_cells_are_read(tmp_path: Path) -> None:
     assert cell.cost is not None
     assert cell.cost.parameters == 14_000_000
     assert cell.config["train"]["seed"] == 1
-    assert comparison.origin["data_hash"] == "d1a7a"
+    assert cell.provenance["data_hash"] == "d1a7a"
     assert len(cell.epochs) == 12
 
 
@@ -45,14 +46,14 @@ def test_cells_are_finished_failed_or_missing(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_a_comparison_that_has_not_begun(tmp_path: Path) -> None:
     comparison = collect(make_spec(["a", "b"]), tmp_path)
-    assert (comparison.finished, comparison.origin) == ([], {})
+    assert comparison.finished == []
     assert comparison.against == "a"
 
 
 def test_what_is_not_kept_is_not_missed(tmp_path: Path) -> None:
     spec = make_spec(["a"], seeds=1)
     make_comparison(tmp_path, spec, {"a": 0.5})
-    for name in ("cost.json", "pictures-test.npz", "metrics.jsonl", "provenance.json"):
+    for name in ("cost.json", "metrics.jsonl", "provenance.json"):
         (tmp_path / "a" / "seed0" / name).unlink()
     (found,) = collect(spec, tmp_path).finished
     assert (found.cost, found.epochs, found.provenance) == (None, [], {})
@@ -75,6 +76,9 @@ def test_a_damaged_run_counts_as_failed(tmp_path: Path, name: str) -> None:
 def test_arrays_that_lack_one_are_damaged(tmp_path: Path) -> None:
     spec = make_spec(["a"], seeds=1)
     make_comparison(tmp_path, spec, {"a": 0.5})
-    np.savez(tmp_path / "a" / "seed0" / "evaluation-test.npz", label=np.zeros(3))
+    path = tmp_path / "a" / "seed0" / "evaluation-test.npz"
+    whole = read_arrays(path)
+    np.savez(path, **{name: array for name, array in whole.items() if name != "row"})  # type: ignore[arg-type]
     ((_, _, reason),) = collect(spec, tmp_path).unfinished("failed")
-    assert "no array 'probabilities'" in reason
+    assert "no array 'row'" in reason
+    assert "plk evaluate" in reason

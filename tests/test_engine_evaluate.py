@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from data_support import write_manifest
@@ -25,10 +27,12 @@ from pseudolabel_kit.engine.evaluate import (
 )
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.loop import Loop
+from pseudolabel_kit.engine.measures import Measures, columns
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.report.records import read_evaluations
+from pseudolabel_kit.interfaces import Batch, Prediction
+from pseudolabel_kit.report.records import read_arrays, read_evaluations
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,39 @@ def test_evaluations_are_read_back_as_they_were_written(loop: Loop, tmp_path: Pa
     text = (loop.folder.path / "evaluation-val.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["split"] == "val"
+
+
+def test_rows_are_known_by_name_and_truth_whatever_the_model_knows(loop: Loop) -> None:
+    def rows(names: list[str], batch: Batch, model: Prediction) -> list[int]:
+        measures = Measures(("a", "b", "c"))
+        measures.update(model, batch, names, [None] * len(names))
+        return [int(row) for row in columns(measures.rows).row]
+
+    batch, names = loop.streams.val.batch([0, 1]), ["x", "y"]
+    both = loop.learner.model(batch.image)
+    found = rows(names, batch, both)
+    assert len(set(found)) == 2
+    for head in ("class_logits", "mask_logits"):
+        assert rows(names, batch, replace(both, **{head: None})) == found
+    other = {
+        "mask": 1 - batch.mask,
+        "label": (batch.label + 1) % 3,
+        "has_mask": ~batch.has_mask,
+        "has_label": ~batch.has_label,
+    }
+    for field, value in other.items():
+        assert not set(rows(names, replace(batch, **{field: value}), both)) & set(found), field
+    assert rows(["x", "z"], batch, both)[0] == found[0]
+    assert rows(["x", "z"], batch, both)[1] != found[1]
+
+
+def test_the_rows_of_an_evaluation_are_kept_and_name_nobody(loop: Loop, tmp_path: Path) -> None:
+    measures = measure(loop.learner.model, loop.streams.val, loop.learner.method, loop.fabric)
+    write_evaluation(loop.folder, measures, "val", loop.config, step=3)
+    kept = read_arrays(loop.folder.path / "evaluation-val.npz")
+    assert kept["row"].dtype == np.uint64
+    assert len(np.unique(kept["row"])) == len(measures.rows)
+    assert not any(array.dtype.kind in "US" for array in kept.values())
 
 
 def test_a_model_that_diverged_is_told_by_an_image(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from pseudolabel_kit.compare.cells import Cell, cells
@@ -122,11 +121,6 @@ class Comparison:
             if result.state == state
         ]
 
-    @property
-    def origin(self) -> Json:
-        """The provenance of a finished run, or nothing."""
-        return next((m.provenance for m in self.finished), {})
-
 
 def collect(spec: Spec, out: Path) -> Comparison:
     """Read what lies in a comparison's folder; a damaged run counts as failed.
@@ -168,11 +162,10 @@ def _result(cell: Cell) -> Result:
 
 def _measured(run: Path, split: str) -> Measured:
     records = read_records(run)
-    arrays = run / f"evaluation-{split}.npz"
     costs = run / cost.FILE
     return Measured(
         measures=next(e.measures for e in records.evaluations if e.split == split),
-        columns=_columns(arrays, read_arrays(arrays)),
+        columns=_columns(run, split),
         cost=parsed(costs, read_text(costs), _COST.validate_json) if costs.exists() else None,
         config=records.config,
         provenance=records.provenance,
@@ -181,8 +174,13 @@ def _measured(run: Path, split: str) -> Measured:
     )
 
 
-def _columns(path: Path, arrays: dict[str, NDArray[Any]]) -> Columns:
+def _columns(run: Path, split: str) -> Columns:
+    path = run / f"evaluation-{split}.npz"
+    arrays = read_arrays(path)
     missing: Sequence[str] = [name for name in _COLUMNS if name not in arrays]
     if missing:
-        raise RunError(f"{path}: damaged: there is no array '{missing[0]}' in it")
+        raise RunError(
+            f"{path}: damaged or of an earlier version: there is no array '{missing[0]}' in it; "
+            f"plk evaluate {run} --split {split} writes it anew"
+        )
     return Columns(**{name: arrays[name] for name in _COLUMNS})
