@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ def of_hits(hits: list[int], group: list[int] | None = None) -> Columns:
         counts=np.zeros((len(hits), 1, 4)),
         group=owner,
         is_patient=np.ones(owner.max() + 1, dtype=np.bool_),
+        row=np.arange(len(hits), dtype=np.uint64),
     )
 
 
@@ -46,7 +48,7 @@ def sample(columns: Columns, resamples: int = 500) -> Sample:
     return Sample(values=measured(columns), replicates=replicates(columns, resamples, seed=0))
 
 
-def compared(rows: Mapping[str, list[Columns | None]], **more: object) -> Comparison:
+def compared(rows: Mapping[str, Sequence[Columns | None]], **more: object) -> Comparison:
     """A comparison of what each seed of each row left."""
     names = list(rows)
     seeds = tuple(range(len(rows[names[0]])))
@@ -61,7 +63,7 @@ def compared(rows: Mapping[str, list[Columns | None]], **more: object) -> Compar
     )
 
 
-def results(cells: list[Columns | None]) -> tuple[Result, ...]:
+def results(cells: Sequence[Columns | None]) -> tuple[Result, ...]:
     return tuple(
         Result(seed=seed, measured=found(columns) if columns else None)
         for seed, columns in enumerate(cells)
@@ -116,12 +118,12 @@ def test_a_method_that_differs_from_itself_in_nothing_differs_by_exactly_0() -> 
     both = summarise(compared({"a": [columns] * 2, "b": [columns] * 2}))
     assert both.differences["b"]["dice"] == Difference(mean=0.0, interval=(0.0, 0.0), n=2)
     assert both.differences["b"]["dice"].sign == 0
-    assert both.marks["a"] == both.marks["b"] == {"dice": "tied", "accuracy": "tied"}
+    assert both.marks["a"] == both.marks["b"] == {}, "nobody leads"
 
 
 def test_a_method_that_is_better_on_every_patient_is_told_apart() -> None:
     better, worse = make_columns(0.8, 0), make_columns(0.5, 0)
-    both = summarise(compared({"a": [worse], "b": [better]}))
+    both = summarise(compared({"a": [worse] * 2, "b": [better] * 2}))
     gain = both.differences["b"]["dice"]
     assert gain.interval is not None
     assert 0 < gain.interval[0] < gain.mean < gain.interval[1]
@@ -142,15 +144,24 @@ def test_the_two_directions_mirror_each_other(hits: list[tuple[int, int]]) -> No
 
 
 def marked(
-    means: Mapping[str, float], intervals: Mapping[str, tuple[float, float] | None], measure: str
+    means: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float] | None],
+    measure: str,
+    seeds: Mapping[str, Sequence[int]] | None = None,
 ) -> Mapping[str, str]:
     """The marks where the leader, "a", differs from the others by these intervals."""
-    spreads = {n: {measure: Spread(mean=m, deviation=None, n=1)} for n, m in means.items()}
+    samples = {
+        name: {
+            seed: Sample(values={measure: mean}, replicates={})
+            for seed in (seeds or {}).get(name, (0, 1))
+        }
+        for name, mean in means.items()
+    }
     pairs = {
         ("a", n): {measure: Difference(mean=0.1, interval=each, n=1)}
         for n, each in intervals.items()
     }
-    return marks(spreads, pairs, measure)
+    return marks(samples, pairs, measure)
 
 
 def test_the_best_is_marked_only_where_it_is_told_from_every_other() -> None:
@@ -161,6 +172,34 @@ def test_the_best_is_marked_only_where_it_is_told_from_every_other() -> None:
     assert marked(means, {"b": apart, "c": across}, "dice") == {"a": "tied", "c": "tied"}
     assert marked(means, {"b": apart, "c": None}, "dice") == {"a": "tied", "c": "tied"}
     assert marked({"a": 0.8}, {}, "dice") == {}, "nobody to lead"
+
+
+def test_nobody_leads_where_all_are_equal() -> None:
+    assert marked({"a": 0.0, "b": 0.0, "c": 0.0}, {}, "dice") == {}
+
+
+def test_means_over_other_seeds_are_not_ranked() -> None:
+    means, apart = {"a": 0.8, "b": 0.7}, {"b": (0.01, 0.2)}
+    assert marked(means, apart, "dice", {"a": (0, 1), "b": (0, 1)}) == {"a": "best"}
+    assert marked(means, apart, "dice", {"a": (0, 2), "b": (0, 2)}) == {"a": "best"}, "the same two"
+    assert marked(means, apart, "dice", {"a": (0, 1), "b": (0, 1, 2)}) == {}
+    assert marked(means, apart, "dice", {"a": (0, 1), "b": (0, 2)}) == {}
+
+
+def test_one_seed_names_no_best() -> None:
+    means, seeds = {"a": 0.8, "b": 0.7, "c": 0.6}, {"a": (0,), "b": (0,), "c": (0,)}
+    apart, across = (0.01, 0.2), (-0.01, 0.2)
+    assert marked(means, {"b": apart, "c": apart}, "dice", seeds) == {"a": "tied"}
+    assert marked(means, {"b": across, "c": apart}, "dice", seeds) == {"a": "tied", "b": "tied"}
+
+
+def test_an_easy_seed_that_others_lack_makes_no_leader() -> None:
+    easy, hard = make_columns(0.9, 0), make_columns(0.5, 1)
+    both = summarise(compared({"a": [easy, hard], "b": [None, make_columns(0.6, 1)]}))
+    assert both.spreads["a"]["dice"].mean > both.spreads["b"]["dice"].mean
+    assert both.pairs["a", "b"]["dice"].mean < 0, "of the seed that both have"
+    assert both.marks == {"a": {}, "b": {}}
+    assert both.unmarked == ["dice", "accuracy"]
 
 
 def test_less_can_be_better() -> None:
@@ -181,9 +220,18 @@ def test_undefined_measures_are_left_out() -> None:
 def test_a_row_without_any_measure_is_not_said_to_lack_a_head() -> None:
     dice = {"dice": Spread(mean=0.5, deviation=None, n=1)}
     accuracy = {"accuracy": Spread(mean=0.5, deviation=None, n=1)}
-    assert lacks("b", {"a": {**dice, **accuracy}, "b": {}}) == ""
-    assert lacks("b", {"a": accuracy, "b": dice}) == "does not classify"
-    assert lacks("a", {"a": accuracy, "b": accuracy}) == ""
+    both = ("dice", "accuracy")
+    assert lacks("b", {"a": {**dice, **accuracy}, "b": {}}, both) == ""
+    assert lacks("b", {"a": accuracy, "b": dice}, both) == "does not classify"
+    assert lacks("a", {"a": accuracy, "b": accuracy}, both) == ""
+
+
+def test_what_is_not_shown_is_not_lacked() -> None:
+    dice = {"dice": Spread(mean=0.5, deviation=None, n=1)}
+    accuracy = {"accuracy": Spread(mean=0.5, deviation=None, n=1)}
+    rows = {"a": {**dice, **accuracy}, "b": dice}
+    assert lacks("b", rows, ("dice", "miou")) == ""
+    assert lacks("b", rows, ("dice", "auc", "accuracy")) == "does not classify"
 
 
 def test_missing_seeds_are_left_out() -> None:
@@ -191,7 +239,8 @@ def test_missing_seeds_are_left_out() -> None:
     both = summarise(compared({"a": [*columns], "b": [None, columns[1], None], "c": [None] * 3}))
     assert both.spreads["b"]["dice"].n == 1
     assert both.differences["b"]["dice"] == Difference(mean=0.0, interval=(0.0, 0.0), n=1)
-    assert both.spreads["c"] == both.differences["c"] == {}
+    assert both.spreads["c"] == {}
+    assert both.differences["c"] == {}
 
 
 def test_rows_measured_on_other_images_have_no_interval() -> None:
@@ -202,12 +251,25 @@ def test_rows_measured_on_other_images_have_no_interval() -> None:
     assert set(both.marks["a"]) == set(both.marks["b"]) == {"accuracy"}
 
 
-def test_the_same_images_are_known_by_patients_and_labels() -> None:
+def test_the_same_images_are_known_by_their_rows_and_patients() -> None:
     columns = make_columns(0.5, 0)
     assert same_rows(columns, make_columns(0.9, 1, heads="masks"))
-    changed = dict(vars(columns))
-    for name, value in (("group", np.roll(columns.group, 1)), ("label", columns.label * 0)):
-        assert not same_rows(columns, Columns(**changed | {name: value}))
+    assert same_rows(columns, make_columns(0.9, 1, heads="classes"))
+    for other in (
+        replace(columns, group=np.roll(columns.group, 1)),
+        replace(columns, row=columns.row + np.uint64(1)),
+        replace(columns, is_patient=~columns.is_patient),
+    ):
+        assert not same_rows(columns, other)
+
+
+def test_runs_on_other_rows_get_no_star_however_far_apart() -> None:
+    better, worse = make_columns(0.9, 0), make_columns(0.4, 0)
+    other = replace(better, row=better.row + np.uint64(1))
+    both = summarise(compared({"a": [worse] * 2, "b": [other] * 2}))
+    assert both.strangers == ["b"]
+    assert both.differences["b"]["dice"].interval is None
+    assert "best" not in both.marks["b"].values()
 
 
 def test_costs_are_averaged_over_seeds(tmp_path: Path) -> None:

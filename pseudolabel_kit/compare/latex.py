@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pseudolabel_kit.compare.results import Comparison, Row
-from pseudolabel_kit.compare.statistics import Summary
+from pseudolabel_kit.compare.statistics import Difference, Spread, Summary
 from pseudolabel_kit.compare.words import (
     COSTS,
     MARKS,
@@ -77,7 +77,7 @@ def _measures(comparison: Comparison, summary: Summary) -> str:
 
 def _differences(comparison: Comparison, summary: Summary) -> str:
     body = [
-        [_name(row), *(_difference(summary, row.name, m) for m in comparison.measures)]
+        [_name(row), *(_difference(comparison, summary, row.name, m) for m in comparison.measures)]
         for row in comparison.rows
         if row.name != comparison.against
     ]
@@ -97,9 +97,7 @@ def _name(row: Row) -> str:
 
 def _figure(comparison: Comparison, summary: Summary, row: str, measure: str) -> str:
     spread = summary.spreads[row].get(measure)
-    text = escape(spread_text(spread))
-    if spread and spread.n < len(comparison.seeds):
-        text += f" ($n={spread.n}$)"
+    text = escape(spread_text(spread)) + (_count(spread, comparison) if spread else "")
     mark = summary.marks[row].get(measure)
     if mark is None:
         return text
@@ -107,9 +105,15 @@ def _figure(comparison: Comparison, summary: Summary, row: str, measure: str) ->
     return f"{figure} {escape(MARKS[mark])}"
 
 
-def _difference(summary: Summary, row: str, measure: str) -> str:
+def _difference(comparison: Comparison, summary: Summary, row: str, measure: str) -> str:
     found = summary.differences[row].get(measure)
-    return escape(difference_text(found) if found else UNDEFINED)
+    if found is None:
+        return escape(UNDEFINED)
+    return escape(difference_text(found)) + _count(found, comparison)
+
+
+def _count(found: Spread | Difference, comparison: Comparison) -> str:
+    return "" if found.n == len(comparison.seeds) else f" ($n={found.n}$)"
 
 
 def _table(

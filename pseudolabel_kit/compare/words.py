@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pseudolabel_kit.compare.results import Comparison
 from pseudolabel_kit.compare.statistics import Difference, Mark, Spread, Summary
+from pseudolabel_kit.report.words import EVERY
 
 UNDEFINED = "–"
 MARKS: Mapping[Mark, str] = {"best": "★", "tied": "☆"}
@@ -33,11 +34,13 @@ def spread_text(spread: Spread | None) -> str:
     return f"{spread.mean:.3f}{deviation}"
 
 
-def short_of(spread: Spread | None, comparison: Comparison) -> str:
-    """How many seeds a figure is of, where some are missing."""
-    if spread is None or spread.n == len(comparison.seeds):
+def short_of(found: Spread | Difference | None, comparison: Comparison) -> str:
+    """How many seeds, or pairs of them, a figure is of, where some are missing."""
+    if found is None or found.n == len(comparison.seeds):
         return ""
-    return f"{spread.n} of {len(comparison.seeds)} seeds"
+    if isinstance(found, Difference):
+        return f"{found.n} pair{'s' if found.n > 1 else ''}"
+    return f"{found.n} of {len(comparison.seeds)} seeds"
 
 
 def difference_text(difference: Difference) -> str:
@@ -46,11 +49,16 @@ def difference_text(difference: Difference) -> str:
     >>> difference_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3))
     '+0.021 [+0.003, +0.040]'
     """
-    mean = signed(difference.mean)
-    if difference.interval is None:
-        return mean
-    low, high = map(signed, difference.interval)
-    return f"{mean} [{low}, {high}]"
+    return f"{signed(difference.mean)} {interval_text(difference)}".rstrip()
+
+
+def interval_text(difference: Difference) -> str:
+    """The interval of a difference, or nothing where there is none.
+
+    >>> interval_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3))
+    '[+0.003, +0.040]'
+    """
+    return "" if difference.interval is None else f"[{', '.join(map(signed, difference.interval))}]"
 
 
 def signed(value: float) -> str:
@@ -115,8 +123,14 @@ def cost_text(costs: Mapping[str, Spread], name: str) -> str:
 
 def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
     """How to read the figures, sentence by sentence: no more than applies."""
-    if len(comparison.seeds) > 1:
-        yield f"± is the standard deviation over seeds ({len(comparison.seeds)} each)."
+    seeds = len(comparison.seeds)
+    if seeds > 1:
+        each = (
+            f"{seeds} each"
+            if len(comparison.finished) == seeds * len(comparison.rows)
+            else (f"up to {seeds}")
+        )
+        yield f"± is the standard deviation over seeds ({each})."
     else:
         yield "One seed each: how figures move from seed to seed is not known."
     if any(summary.differences.values()):
@@ -132,9 +146,18 @@ def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
         )
     shown = {mark for found in summary.marks.values() for mark in found.values()}
     if "best" in shown:
-        yield f"{MARKS['best']} better than every other row, all intervals excluding 0."
+        yield (
+            f"{MARKS['best']} better than every other row, all intervals excluding 0. These "
+            f"are about other {drawn_over(comparison)} and the runs as they were trained: "
+            "other seeds are not in them."
+        )
     if "tied" in shown:
         yield f"{MARKS['tied']} the leading row, and rows that its interval does not tell from it."
+    if shown and seeds == 1:
+        yield f"With one seed no row is given {MARKS['best']}."
+    if summary.unmarked:
+        titles = "; ".join(EVERY[measure].title for measure in summary.unmarked)
+        yield f"No row is marked where rows have different seeds: {titles}."
     for name, told in summary.lacks.items():
         yield f"{UNDEFINED} {name} {told}."
     for name in summary.strangers:
