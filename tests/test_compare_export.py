@@ -23,7 +23,7 @@ NAMES = ("R&D_1 at 5%", "U-Net", "JCS", "late")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Two seeds of four rows: one has no masks, one has failed once and is missing once."""
     out = tmp_path_factory.mktemp("comparison")
-    rows = [{"name": name, "x": i} for i, name in enumerate(NAMES[:2])]
+    rows = [{"name": name, "x": i, "note": "of 2015"} for i, name in enumerate(NAMES[:2])]
     spec = make_spec([*rows, *NAMES[2:]], seeds=2, against="U-Net")
     skills = dict(zip(NAMES, (0.5, 0.6, 0.7), strict=False))
     make_comparison(out, spec, skills, JCS="classes")
@@ -46,13 +46,16 @@ def test_the_csv_holds_every_figure_of_every_cell(comparison: Comparison) -> Non
     states = {(x["row"], x["seed"]): x["state"] for x in lines}
     assert (states["late", "0"], states["late", "1"]) == ("failed", "missing")
     assert {x["x"] for x in lines if x["row"] == "U-Net"} == {"1.0"}
+    assert {x["note"] for x in lines if x["row"] == "U-Net"} == {"of 2015"}
+    told = {(x["row"], x["seed"]): x["reason"] for x in lines}
+    assert (told["late", "0"], told["late", "1"]) == ("no memory, at all", "")
 
 
 def test_the_json_holds_figures_and_what_they_say(comparison: Comparison) -> None:
     summary = summarise(comparison)
     told: dict[str, Any] = json.loads(to_json(comparison, summary))
     assert [row["name"] for row in told["rows"]] == list(NAMES)
-    assert told["data_hash"] == "d1a7a"
+    assert told["rows"][0]["cells"][1]["data_hash"] == "d1a7a"
     for row, written in zip(comparison.rows, told["rows"], strict=True):
         for result, cell in zip(row.results, written["cells"], strict=True):
             assert (cell["seed"], cell["state"]) == (result.seed, result.state)
@@ -110,7 +113,9 @@ def test_latex_says_of_how_many_seeds_a_figure_is(tmp_path: Path) -> None:
     cells(spec, tmp_path)[0].fail("no memory")
     found = collect(spec, tmp_path)
     text = to_latex(found, summarise(found))
-    assert text.count("($n=1$)") == len(found.measures), "of the row with a failed seed"
+    measures, differences = text.split(r"\end{table}")[:2]
+    assert measures.count("($n=1$)") == len(found.measures), "of the row with a failed seed"
+    assert differences.count("($n=1$)") == len(found.measures), "of its pairs"
 
 
 def test_without_a_finished_run_there_are_files_all_the_same(tmp_path: Path) -> None:

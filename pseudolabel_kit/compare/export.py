@@ -1,4 +1,8 @@
-"""A comparison as files for other programs: tidy CSV and JSON."""
+"""A comparison as files for other programs.
+
+The CSV holds one line for each figure of each cell, tidy, and nothing that was computed over
+cells. The JSON holds everything: cells, means, spreads, differences, marks and curves.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from typing import Any
 from pseudolabel_kit.compare.results import Comparison, Measured, Result, Row
 from pseudolabel_kit.compare.statistics import COSTS, Summary
 
-HEADER = ("row", "x", "seed", "state", "quantity", "value")
+HEADER = ("row", "note", "x", "seed", "state", "reason", "quantity", "value")
 
 
 def to_csv(comparison: Comparison) -> str:
     """One line for each figure of each cell: all measures of the split, then the costs.
 
     An undefined measure has an empty value; a cell that failed or is missing has one line
-    without a quantity. Means and differences are in the JSON.
+    without a quantity, and its reason if there is one. Means and differences are in the JSON.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -28,8 +32,9 @@ def to_csv(comparison: Comparison) -> str:
         x = "" if row.x is None else repr(row.x)
         for result in row.results:
             for quantity, value in _figures(result):
-                written = "" if value is None else repr(value)
-                writer.writerow([row.name, x, result.seed, result.state, quantity, written])
+                figure = "" if value is None else repr(value)
+                cell = [result.seed, result.state, result.reason or ""]
+                writer.writerow([row.name, row.note, x, *cell, quantity, figure])
     return text.getvalue()
 
 
@@ -52,7 +57,6 @@ def to_json(comparison: Comparison, summary: Summary) -> str:
         "against": comparison.against,
         "measures": comparison.measures,
         "x_label": comparison.x_label,
-        "data_hash": comparison.origin.get("data_hash"),
         "rows": [_row(row, summary) for row in comparison.rows],
         "differences": [
             {"row": first, "minus": second, "measure": measure, **asdict(found)}
@@ -85,6 +89,7 @@ def _cell(result: Result) -> dict[str, Any]:
 
 def _found(measured: Measured) -> dict[str, Any]:
     return {
+        "data_hash": measured.provenance.get("data_hash"),
         "measures": measured.measures,
         "cost": measured.cost and asdict(measured.cost),
         "curve": [
