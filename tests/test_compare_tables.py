@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
+import pytest
 from comparison_folder import MEASURES, make_comparison, make_spec
 from rich.console import Console
 
@@ -35,11 +37,19 @@ def test_seven_rows_with_four_measures_fit_a_terminal(tmp_path: Path) -> None:
     assert all(name.split()[0] in text for name in NAMES)
 
 
-def test_five_measures_take_two_tables(tmp_path: Path) -> None:
-    spec = make_spec(["a", "b"], seeds=1, measures=(*MEASURES, "miou"))
-    lines = printed(make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.6})).splitlines()
-    heads = [line.split() for line in lines if "Dice" in line or "mIoU" in line]
-    assert [head[-1] for head in heads[:2]] == ["Accuracy", "pooled"]
+@pytest.mark.parametrize(
+    ("width", "abreast"), [(40, [1] * 5), (80, [2, 2, 1]), (120, [3, 2]), (200, [5])]
+)
+def test_as_many_measures_stand_abreast_as_fit(
+    width: int, abreast: list[int], tmp_path: Path
+) -> None:
+    names = ["SegNet", "Ours, semi-supervised, no pseudo labels"]
+    spec = make_spec(names, seeds=2, measures=(*MEASURES, "false_positive_share"))
+    found = make_comparison(tmp_path, spec, dict(zip(names, (0.5, 0.6), strict=True)))
+    lines = printed(found, width).splitlines()
+    assert max(map(len, lines)) <= width
+    whole = [len(re.findall(r"\[[+−]?\.\d{3}, [+−]?\.\d{3}\]", line)) for line in lines]
+    assert [count for count in whole if count] == abreast, "no interval is broken"
 
 
 def test_differences_stand_beneath_and_costs_apart(tmp_path: Path) -> None:
@@ -62,6 +72,18 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "not run yet: c seed 0, c seed 1" in text
     assert "b does not segment" in text
     assert "1 of 2 seeds" in text
+    assert "1 pair" in text
+    assert "(up to 2)" in text
+    assert "No row is marked where rows have different seeds" in text
+    assert "☆" not in text
+
+
+def test_one_seed_gives_no_star(tmp_path: Path) -> None:
+    found = make_comparison(tmp_path, make_spec(["a", "b"], seeds=1), {"a": 0.3, "b": 0.9})
+    text = " ".join(printed(found).split())
+    assert "☆" in text
+    assert "With one seed no row is given ★." in text
+    assert text.count("★") == 1
 
 
 def test_nothing_at_all_can_be_shown(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,35 +25,68 @@ from pseudolabel_kit.compare.words import (
 )
 from pseudolabel_kit.report.words import EVERY
 
-ABREAST = 4  # measures with differences that 120 columns hold beside a name
-NAME = 30
+NAME = 24  # the widest column of names: 120 columns hold four measures beside it
+GAP = 3  # a column's padding and the line beside it
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """As many measures abreast as the console is wide."""
+
+    comparison: Comparison
+    summary: Summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        named = Measurement.get(console, options, Group(*map(_name, self.comparison.rows)))
+        names = min(NAME, named.maximum)
+        fitting = (options.max_width - 1 - names - GAP) // (self._widest + GAP)
+        for some in abreast(self.comparison.measures, max(1, fitting)):
+            yield _measures(self.comparison, self.summary, some)
+
+    @property
+    def _widest(self) -> int:
+        """The characters of the widest column of a measure."""
+        cells = [
+            line
+            for measure in self.comparison.measures
+            for cell in _column(self.comparison, self.summary, measure)
+            for line in cell.plain.splitlines()
+        ]
+        return max(map(len, cells))
 
 
 def terminal(comparison: Comparison) -> RenderableType:
-    """Measures, up to four abreast, then costs, what failed, and how to read it all."""
+    """Measures, abreast where the console holds them, costs, what failed, how to read it all."""
     summary = summarise(comparison)
-    tables = [_measures(comparison, summary, some) for some in abreast(comparison.measures)]
-    return Group(*tables, _costs(comparison, summary), *_footer(comparison, summary))
+    tables = _Tables(comparison, summary)
+    return Group(tables, _costs(comparison, summary), *_footer(comparison, summary))
 
 
-def abreast(measures: Sequence[str]) -> list[Sequence[str]]:
-    """The measures of each table, as even as can be.
+def abreast(measures: Sequence[str], most: int) -> list[Sequence[str]]:
+    """The measures of each table, at most so many and as even as can be.
 
-    >>> abreast(["a", "b", "c", "d", "e"])
+    >>> abreast(["a", "b", "c", "d", "e"], 4)
     [['a', 'b', 'c'], ['d', 'e']]
     """
-    each = math.ceil(len(measures) / math.ceil(len(measures) / ABREAST))
+    each = math.ceil(len(measures) / math.ceil(len(measures) / most))
     return [measures[start : start + each] for start in range(0, len(measures), each)]
 
 
 def _measures(comparison: Comparison, summary: Summary, measures: Sequence[str]) -> Table:
     table = _table()
-    for measure in measures:
-        word = EVERY[measure]
-        table.add_column(word.title + (" (less is better)" if word.less_is_better else ""))
-    for row in comparison.rows:
-        table.add_row(_name(row), *(_cell(comparison, summary, row.name, m) for m in measures))
+    columns = [_column(comparison, summary, measure) for measure in measures]
+    for head, *_ in columns:
+        table.add_column(head, no_wrap=True)
+    for row, *cells in zip(comparison.rows, *(cells for _, *cells in columns), strict=True):
+        table.add_row(_name(row), *cells)
     return table
+
+
+def _column(comparison: Comparison, summary: Summary, measure: str) -> list[Text]:
+    """A measure's head, and its cell of each row."""
+    word = EVERY[measure]
+    head = Text(word.title).append("\nless is better" if word.less_is_better else "")
+    return [head, *(_cell(comparison, summary, row.name, measure) for row in comparison.rows)]
 
 
 def _costs(comparison: Comparison, summary: Summary) -> Table:
@@ -83,10 +118,12 @@ def _cell(comparison: Comparison, summary: Summary, row: str, measure: str) -> T
     text = Text(spread_text(spread), style="bold" if mark == "best" else "")
     text.append(f" {MARKS[mark]}" if mark else "")
     if few := short_of(spread, comparison):
-        text.append(f"\n{few}", style="dim")
+        text.append(f"\n{few}", style="not bold dim")
     if found := summary.differences.get(row, {}).get(measure):
         style = "not bold" if found.sign else "not bold dim"
         text.append("\n" + difference_text(found).replace("0.", "."), style=style)
+        if few := short_of(found, comparison):
+            text.append(f"\n{few}", style="not bold dim")
     return text
 
 
