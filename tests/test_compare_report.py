@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparison_folder import make_cell, make_columns, make_comparison, make_spec
+from matplotlib.figure import Figure
 from test_report_page import Outline
 
 from pseudolabel_kit.compare.cells import cells
+from pseudolabel_kit.compare.gallery import gallery
 from pseudolabel_kit.compare.plots import curves, sweeps
-from pseudolabel_kit.compare.report import hashes, settings, write_all
+from pseudolabel_kit.compare.report import breakable, hashes, settings, write_all
 from pseudolabel_kit.compare.results import collect
 from pseudolabel_kit.compare.statistics import summarise
+from pseudolabel_kit.report.canvas import drawing, dress
 from pseudolabel_kit.report.records import read_arrays
 
 NAMES = tuple(f"Method {letter}" for letter in "ABCDEFGHIJK")
@@ -137,6 +140,76 @@ def test_settings_that_differ_are_told_from_those_that_do_not(tmp_path: Path) ->
         ("loss.consistency", [("1.0", False), ("1.0", False), ("5.0", True), ("", False)])
     ]
     assert ("data hash", "d1a7a") in hashes(comparison)
+
+
+def test_where_every_row_differs_none_is_unusual(tmp_path: Path) -> None:
+    weights = {"a": 1, "b": 2, "c": 3, "d": 3}
+    rows = [{"name": name, "loss": {"consistency": w}} for name, w in weights.items()]
+    comparison = make_comparison(tmp_path, make_spec(rows, seeds=1), dict.fromkeys("abcd", 0.5))
+    ((_, values),) = settings(comparison)
+    assert not any(unusual for _, unusual in values), "two of four are no majority"
+
+
+def test_a_setting_breaks_after_punctuation_and_never_in_a_number() -> None:
+    assert breakable("net:width=0.0625,<b>") == "net:<wbr>width=<wbr>0.0625,<wbr>&lt;b&gt;"
+
+
+@pytest.mark.parametrize("damage", ["bytes", "an array less", "a row less"])
+def test_pictures_that_cannot_be_read_stop_nothing(tmp_path: Path, damage: str) -> None:
+    comparison = make_comparison(tmp_path, make_spec(["a", "b"], seeds=1), {"a": 0.5, "b": 0.6})
+    path = tmp_path / "a" / "seed0" / "pictures-test.npz"
+    arrays = read_arrays(path)
+    if damage == "bytes":
+        path.write_bytes(b"{}\n")
+    elif damage == "an array less":
+        np.savez(path, **{n: a for n, a in arrays.items() if n != "truth"})  # type: ignore[arg-type]
+    else:
+        np.savez(path, **arrays | {"probability": arrays["probability"][1:]})  # type: ignore[arg-type]
+    page = write_all(comparison, tmp_path).read_text(encoding="utf-8")
+    assert visible(page).count("not readable") == 4, "each image of one row"
+    assert "pickle" not in page
+    assert Outline(page).open == []
+
+
+def test_runs_without_pictures_have_a_page(tmp_path: Path) -> None:
+    comparison = make_comparison(tmp_path, make_spec(["a", "b"], seeds=1), {"a": 0.5, "b": 0.6})
+    for name in "ab":
+        path = tmp_path / name / "seed0" / "pictures-test.npz"
+        none = {name: array[:0] for name, array in read_arrays(path).items()}
+        np.savez(path, **none)  # type: ignore[arg-type]
+        page = write_all(comparison, tmp_path).read_text(encoding="utf-8")
+        assert ("No images" in page) == (name == "b"), "one row's pictures are enough"
+
+
+def test_a_picture_is_marked_from_half_on(tmp_path: Path) -> None:
+    comparison = make_comparison(tmp_path, make_spec(["a"], seeds=1), {"a": 0.5})
+    path = tmp_path / "a" / "seed0" / "pictures-test.npz"
+    arrays = read_arrays(path)
+    below = np.nextafter(np.float16(0.5), np.float16(0))
+    arrays["probability"] = np.where(arrays["truth"] > 0.5, np.float16(0.5), below)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    found = {picture.dice for *_, picture in gallery(comparison).images}
+    assert found <= {1.0, None}
+    assert 1.0 in found
+
+
+def test_an_interval_stands_on_a_line_of_its_own(page: str) -> None:
+    assert re.search(r"<small[^>]*>\+0\.\d{3}<br>\[[+−]\d", page)
+
+
+def test_the_axes_figures_do_not_meet_in_the_corner() -> None:
+    drawn: list[Figure] = []
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        dress(axes)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        drawn.append(figure)
+
+    drawing(4, 3, "", paint)
+    (axes,) = drawn[0].axes
+    x, y = (axis.get_ticklabels()[0].get_window_extent() for axis in (axes.xaxis, axes.yaxis))
+    assert y.y0 - x.y1 > 0, "one begins below the other"
 
 
 def test_curves_are_means_over_seeds_in_a_band(tmp_path: Path) -> None:

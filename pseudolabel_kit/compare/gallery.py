@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from pseudolabel_kit.compare import pictures
 from pseudolabel_kit.compare.results import Comparison
 from pseudolabel_kit.engine.scores import dice
+from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.report.records import read_arrays
 from pseudolabel_kit.report.thumbnails import TRUTH, encoded, filled, fitted, fitted_image, trace
 
@@ -26,10 +28,12 @@ class Picture:
 
     Attributes:
         source: a data URI, or None where there is nothing to show.
+        instead: what is said then.
         dice: of this image, or None where its truth holds no lesion or is not known.
     """
 
     source: str | None
+    instead: str = "not shown it"
     dice: float | None = None
 
 
@@ -38,7 +42,7 @@ class Gallery:
     """Images downwards, methods across.
 
     Attributes:
-        methods: names of the rows that segment.
+        methods: names of the rows that segment, and of those whose pictures cannot be read.
         images: each with the image, its truth, and one picture a method.
     """
 
@@ -52,29 +56,49 @@ def gallery(comparison: Comparison) -> Gallery:
     Images are known by their names, which are not shown: they may tell whom they are of.
     """
     found = {
-        row.name: read_arrays(measured.folder / pictures.name(comparison.split))
+        row.name: _readable(measured.folder / pictures.name(comparison.split))
         for row in comparison.rows
         for measured in list(row.finished.values())[:1]
     }
-    drawn = {name: arrays for name, arrays in found.items() if "probability" in arrays}
-    if not drawn:
+    drawn = {n: arrays for n, arrays in found.items() if arrays is None or "probability" in arrays}
+    reference = max((each for each in drawn.values() if each), key=_images, default=None)
+    if reference is None:
         return Gallery(methods=(), images=())
-    reference = next(iter(drawn.values()))
-    images = [_row(reference, i, list(drawn.values())) for i in range(len(reference["names"]))]
+    images = [_row(reference, i, list(drawn.values())) for i in range(_images(reference))]
     return Gallery(methods=list(drawn), images=images)
 
 
-def _row(reference: Arrays, index: int, methods: Sequence[Arrays]) -> list[Picture]:
+def _readable(path: Path) -> Arrays | None:
+    """A run's pictures, nothing where it keeps none; None where they are damaged."""
+    try:
+        found = read_arrays(path)
+    except RunError:
+        return None
+    sizes = {len(array) if array.ndim else None for array in found.values()}
+    whole = {"names", "image", "truth"} <= found.keys() and len(sizes) == 1
+    return found if whole or not found else None
+
+
+def _images(arrays: Arrays) -> int:
+    return len(arrays["names"])
+
+
+def _row(reference: Arrays, index: int, methods: Sequence[Arrays | None]) -> list[Picture]:
     image = fitted_image(reference["image"][index].astype(np.float32))
     truth = reference["truth"][index]
     known = bool(np.isfinite(truth).all())
     lesion = _mask(truth, image.shape[:2]) if known else None
     shown = None if lesion is None else encoded(filled(image, lesion))
-    answers = [_answer(image, lesion, truth, _of(m, reference["names"][index])) for m in methods]
-    return [Picture(source=encoded(image)), Picture(source=shown), *answers]
+    answers = [
+        Picture(source=None, instead="not readable")
+        if arrays is None
+        else _answer(image, lesion, truth, _of(arrays, reference["names"][index]))
+        for arrays in methods
+    ]
+    return [Picture(source=encoded(image)), Picture(source=shown, instead="not known"), *answers]
 
 
-def _of(arrays: Arrays, name: str) -> NDArray[Any] | None:
+def _of(arrays: Arrays, name: object) -> NDArray[Any] | None:
     """A method's probabilities of an image, or None where it was not shown that image."""
     at = np.flatnonzero(arrays["names"] == name)
     return arrays["probability"][at[0]] if len(at) else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from pseudolabel_kit.compare import plots
 from pseudolabel_kit.compare.export import to_csv, to_json
@@ -16,9 +19,10 @@ from pseudolabel_kit.compare.words import (
     COSTS,
     MARKS,
     cost_text,
-    difference_text,
+    interval_text,
     notes,
     short_of,
+    signed,
     spread_text,
 )
 from pseudolabel_kit.files import write_text
@@ -33,7 +37,7 @@ def write_all(comparison: Comparison, out: Path) -> Path:
     """Write comparison.csv, .json and .tex and report.html, and return the page's path.
 
     Raises:
-        RunError: a run's pictures are damaged, or the folder cannot be written.
+        RunError: the folder cannot be written.
     """
     summary = summarise(comparison)
     write_text(out / "comparison.csv", to_csv(comparison))
@@ -43,7 +47,9 @@ def write_all(comparison: Comparison, out: Path) -> Path:
     templates.globals |= {
         "figure": figure,
         "spread_text": spread_text,
-        "difference_text": difference_text,
+        "signed": signed,
+        "interval_text": interval_text,
+        "breakable": breakable,
         "cost_text": cost_text,
         "short_of": short_of,
         "every": EVERY,
@@ -96,7 +102,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def settings(comparison: Comparison) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """The keys whose values differ between rows: each row's value, and whether it is unusual.
+    """The keys whose values differ between rows: each row's value, and whether most have another.
 
     Rows without a finished run have an empty value; the seed is no setting.
     """
@@ -110,10 +116,16 @@ def settings(comparison: Comparison) -> list[tuple[str, list[tuple[str, bool]]]]
         values = [config.get(key, "") for config in configs if config is not None]
         if key == "train.seed" or len(set(values)) < 2:
             continue
-        usual = Counter(values).most_common(1)[0][0]
+        usual, times = Counter(values).most_common(1)[0]
+        common = usual if 2 * times > len(values) else None
         row = ["" if config is None else config.get(key, "") for config in configs]
-        found.append((key, [(value, value not in ("", usual)) for value in row]))
+        found.append((key, [(v, common is not None and v not in ("", common)) for v in row]))
     return found
+
+
+def breakable(value: str) -> Markup:
+    """A setting's value, which a narrow column may break after its punctuation alone."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:,=/])", value))
 
 
 def hashes(comparison: Comparison) -> list[tuple[str, str]]:

@@ -48,6 +48,7 @@ def dress(axes: Axes, grid: str = "y") -> None:
     axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, length=0, labelcolor=MUTED)
+    axes.tick_params(axis="x", pad=6)  # clear of the first figure of the other axis
 
 
 def colour(series: int) -> str:
