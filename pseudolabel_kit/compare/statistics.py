@@ -84,7 +84,7 @@ class Summary:
             "best", and without the same seeds in all rows nothing is marked.
         unmarked: measures that rows have from different seeds.
         lacks: what a row's model cannot do, like "does not segment".
-        strangers: rows measured on other images, which are compared without intervals.
+        strangers: rows measured on other images or truth, which are compared without intervals.
     """
 
     spreads: Mapping[str, Mapping[str, Spread]]
