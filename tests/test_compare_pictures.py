@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tiny import SUPERVISED, steps, tiny
 
 from pseudolabel_kit.compare import pictures
 from pseudolabel_kit.compare.gallery import Picture, gallery
+from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine.evaluate import evaluate
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
@@ -68,10 +70,30 @@ def test_the_dice_of_an_image_is_that_of_the_evaluation(run: Path) -> None:
         assert [float(pair.sum()) for pair in pairs] in counts
 
 
-def test_a_run_that_shows_no_images_writes_none(tmp_path: Path) -> None:
+def test_names_tell_images_apart_and_not_whom_they_are_of(run: Path) -> None:
+    pictures.write(run, "test")
+    names = read_arrays(run / "pictures-test.npz")["names"].tolist()
+    store, splits = open_store(load(run).config.data)
+    assert len(set(names)) == 4
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names)
+    assert not set(names) & {store.rows[row].name for row in splits.test}
+
+
+def test_half_precision_stays_on_its_side_of_a_half() -> None:
+    near = torch.tensor([0.0, 0.4999, 0.499999, 0.5, 0.5000001, 1.0])
+    lesion = near >= 0.5
+    found = pictures.decided(near, lesion)
+    assert found.dtype == np.float16
+    assert (found >= 0.5).tolist() == lesion.tolist()
+    np.testing.assert_allclose(found, near, atol=3e-4)
+    assert pictures.decided(torch.tensor([0.5]), torch.tensor([False])) < 0.5
+
+
+def test_a_run_that_shows_no_images_writes_an_empty_file(tmp_path: Path) -> None:
     train(tiny(SUPERVISED, steps(1)), out=tmp_path / "run")
     pictures.write(tmp_path / "run", "test")
-    assert not (tmp_path / "run" / "pictures-test.npz").exists()
+    assert (tmp_path / "run" / "pictures-test.npz").is_file()
+    assert read_arrays(tmp_path / "run" / "pictures-test.npz") == {}
 
 
 def pixels(picture: Picture) -> NDArray[Any]:
@@ -112,7 +134,7 @@ def test_an_image_that_a_method_was_not_shown_is_left_open(tmp_path: Path) -> No
     arrays["names"][0] = "another.png"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     first, second, *_ = gallery(comparison).images
-    assert first[3] == Picture(source=None)
+    assert first[3].source is None
     assert second[3].source is not None
 
 
