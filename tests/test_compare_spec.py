@@ -104,7 +104,12 @@ def test_a_rows_folder_is_its_name(name: str, slug: str) -> None:
         ("note =", "nte =", "row 1: there is no key 'nte' (did you mean 'note'?)"),
         ("x = 1", 'x = "a"', "row 2.x = 'a': input should be a valid number"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "seeds = [0, 0]: expected each of them once"),
-        ("seeds = [0, 1]", "seeds = []", "seeds = []: tuple should have at least 1 item"),
+        ("seeds = [0, 1]", "seeds = []", "seeds = []: expected a list like [0, 1, 2]"),
+        ("seeds = [0, 1]", "seeds = 2", "seeds = 2: expected a list like [0, 1, 2]"),
+        ("seeds =", "measures = 'dice'\nseeds =", '\'dice\': expected a list like ["dice", "auc"]'),
+        ("train.epochs = 12", "name = 'a'", "common: there is no key 'name' in a configuration"),
+        ("train.steps = 4", "trian.steps = 4", "quick: there is no key 'trian' in a configuration"),
+        ("quick.method", "quick.methd", "row 2.quick: there is no key 'methd' in a configuration"),
         ("seeds =", "sed =", "there is no key 'sed' (did you mean 'seeds'?)"),
         ("seeds =", "split = 'tset'\nseeds =", "split = 'tset': input should be 'labelled', "),
         ("seeds =", "measures = ['dica']\nseeds =", "there is no measure 'dica' (did you mean "),
@@ -142,7 +147,20 @@ def test_a_mistake_in_a_configuration_names_the_row(
     spec = read(tmp_path).overlaid(layer)
     with pytest.raises((ConfigError, PluginError), match=re.escape(complaint)) as error:
         spec.config(spec.rows[0], 0)
-    assert str(error.value).startswith("row 'Supervised': ")
+    assert str(error.value).startswith(f"{tmp_path / 'two.toml'}: row 'Supervised': ")
+    assert spec.resolved().where("A") == f"{tmp_path / 'two.toml'}: row 'A'"
+
+
+@pytest.mark.parametrize("key", ["seeds", "name", "note", "x", "quick", "trian"])
+def test_only_a_configuration_lies_over_every_row(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^--set: there is no key '{key}' in a configuration"):
+        read(tmp_path).overlaid({key: 3})
+
+
+@pytest.mark.parametrize("rows", ["row = []", "row = 3", "[row]\nname = 'a'", ""])
+def test_a_comparison_has_rows(rows: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"two.toml: there is no \[\[row\]\] to compare$"):
+        read(tmp_path, rows)
 
 
 def test_a_comparison_without_a_quick_form_says_so() -> None:

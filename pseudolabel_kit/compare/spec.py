@@ -28,7 +28,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from pseudolabel_kit.config import Config, Layer, Section, overlay, read_toml
 from pseudolabel_kit.engine.run import configure
@@ -43,10 +50,21 @@ def _known_measure(name: str) -> str:
     return name
 
 
+def _configuring(tables: Layer) -> Layer:
+    for key in tables:
+        if key not in Config.model_fields:
+            hint = nearest(key, Config.model_fields)
+            raise ValueError(f"there is no key '{key}' in a configuration{hint}")
+    return tables
+
+
+Tables = Annotated[Mapping[str, Any], AfterValidator(_configuring)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 Measures = Annotated[
     tuple[Annotated[str, AfterValidator(_known_measure)], ...], Field(min_length=1)
 ]
+
+_LISTS = {"seeds": "[0, 1, 2]", "quick_seeds": "[0]", "measures": '["dice", "auc"]'}
 
 
 class Row(Section):
@@ -64,7 +82,7 @@ class Row(Section):
     name: str = ""
     note: str = ""
     x: float | None = None
-    quick: Mapping[str, Any] = {}
+    quick: Tables = Field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -119,10 +137,11 @@ class Spec(Section):
     against: str = ""
     measures: Measures = ("dice", "dice_image", "miou", "accuracy", "auc")
     x_label: str = ""
-    common: Mapping[str, Any] = {}
-    quick: Mapping[str, Any] = {}
+    common: Tables = Field(default_factory=dict)
+    quick: Tables = Field(default_factory=dict)
     quick_seeds: Seeds = (0,)
     rows: tuple[Row, ...] = Field(alias="row", min_length=1)
+    _origin: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -135,6 +154,11 @@ class Spec(Section):
             hint = nearest(self.against, names) or f"; the rows are {', '.join(names)}"
             raise ValueError(f"against: there is no row '{self.against}'{hint}")
         return self
+
+    @property
+    def origin(self) -> str:
+        """The file that it stands in, or its title."""
+        return self._origin or self.title
 
     @property
     def baseline(self) -> Row:
@@ -154,7 +178,11 @@ class Spec(Section):
             return configure(settings, {"train": {"seed": seed}})
         except (ConfigError, PluginError) as error:
             told = str(error).removeprefix("the configuration: ")
-            raise type(error)(f"row '{row.name}': {told}") from error
+            raise type(error)(f"{self.where(row.name)}: {told}") from error
+
+    def where(self, row: str) -> str:
+        """A row and the file that it stands in, for what is said of its mistakes."""
+        return f"{self.origin}: row '{row}'".removeprefix(": ")
 
     def quickened(self) -> Spec:
         """The comparison's --quick form.
@@ -163,12 +191,20 @@ class Spec(Section):
             ConfigError: it has none.
         """
         if not self.quick and not any(row.quick for row in self.rows):
-            raise ConfigError(f"{self.title}: --quick: there is no [quick] table to lay over it")
+            raise ConfigError(f"{self.origin}: --quick: there is no [quick] table to lay over it")
         rows = [row.under(self.quick).under(row.quick) for row in self.rows]
         return self.changed(seeds=self.quick_seeds, rows=rows)
 
     def overlaid(self, layer: Layer) -> Spec:
-        """The comparison with a layer over every row, as --set gives one."""
+        """The comparison with a layer over every row, as --set gives one.
+
+        Raises:
+            ConfigError: it holds what is no table or key of a configuration.
+        """
+        try:
+            _configuring(layer)
+        except ValueError as error:
+            raise ConfigError(f"--set: {error}") from None
         return self.changed(rows=[row.under(layer) for row in self.rows])
 
     def resolved(self) -> Spec:
@@ -180,7 +216,7 @@ class Spec(Section):
     def changed(self, **values: Any) -> Spec:
         """A copy with other values, checked like the original."""
         kept = {name: getattr(self, name) for name in type(self).model_fields} | values
-        return _validated({("row" if k == "rows" else k): v for k, v in kept.items()}, self.title)
+        return _validated({("row" if k == "rows" else k): v for k, v in kept.items()}, self.origin)
 
     def to_toml(self) -> str:
         """TOML that `read_spec` turns into an equal comparison."""
@@ -208,23 +244,33 @@ def spec_of(recipes: Sequence[str]) -> Spec:
 
 def _validated(tables: Layer, origin: str) -> Spec:
     try:
-        return Spec.model_validate(tables)
+        spec = Spec.model_validate(tables)
     except ValidationError as error:
         raise ConfigError(f"{origin}: {_explain(error)}") from None
+    spec._origin = origin
+    return spec
 
 
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    place = [f"row {part + 1}" if isinstance(part, int) else part for part in first["loc"]]
-    key = ".".join(map(str, place)).removeprefix("row.")
+    key = _key(first["loc"])
     told = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"there is no key '{key}'{nearest(key, _keys())}"
-    if first["type"] == "missing":
+    if key == "row":
         return "there is no [[row]] to compare"
     if first["type"] == "value_error":
-        return f"{key}: {told}" if key.startswith("row ") else told
+        return f"{key}: {told}" if key else told
+    if key in _LISTS and first["type"] in ("tuple_type", "too_short"):
+        told = f"expected a list like {_LISTS[key]}"
     return f"{key} = {first['input']!r}: {told[0].lower()}{told[1:]}"
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    """Where a mistake lies, as a person would say it: row 2.x, seeds."""
+    if place[:1] == ("row",) and len(place) > 1:
+        return ".".join([f"row {int(place[1]) + 1}", *map(str, place[2:])])
+    return ".".join(part for part in place if isinstance(part, str))
 
 
 def _keys() -> list[str]:
