@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Site
 from filelock import FileLock
-from tiny import records, refused, same, tensors_of
+from PIL import Image
+from tiny import records, refused, same, tensors_of, write_dataset
 from tiny_compare import STRUCK, offer_struck, write_spec
 from tiny_process import begin, ended
 
+from pseudolabel_kit.cli.comparing import again_by
 from pseudolabel_kit.cli.main import call
 
 
@@ -56,7 +60,8 @@ def test_a_failed_cell_is_told_with_its_reason_and_tried_again(
     assert call(line) == 1
     shown = capsys.readouterr()
     reason = "ZeroDivisionError: struck in two lines"
-    assert shown.err.splitlines()[-1] == f"failed: Broken, seed 0: {reason}"
+    assert shown.err.splitlines().count(f"1/2  Broken, seed 0: failed: {reason}") == 1
+    assert (shown.err.count(reason), shown.out.count(f"failed: Broken, seed 0: {reason}")) == (1, 1)
     assert json.loads((out / "broken" / "seed0.failed.json").read_text()) == {"reason": reason}
     log = (out / "broken" / "seed0.log").read_text()
     assert "Traceback (most recent call last):" in log
@@ -86,14 +91,17 @@ def test_a_comparison_that_is_killed_again_and_again_ends_as_the_one_that_never_
     blows = {
         "parent SIGTERM": (143, hint),
         "parent SIGKILL": (-9, ""),  # its child saves a checkpoint and does not stay
-        "self SIGKILL": (1, "failed: Struck, seed 0: its process was ended by SIGKILL; is the "),
+        "self SIGKILL": (
+            1,
+            "1/1  Struck, seed 0: failed: its process was ended by SIGKILL; is the ",
+        ),
         "parent SIGINT": (130, hint),
     }
     for blow, (code, told) in blows.items():
         mark.write_text(blow)
         done = ended(begin(line, log), log)
         assert (done.code, mark.exists()) == (code, False), (blow, done.text)
-        assert told in (done.text.splitlines() or [""])[-1]
+        assert told in done.text
         assert any((out / cell / "checkpoints").iterdir())
         assert not (out / cell / "report.html").exists()
 
@@ -118,7 +126,7 @@ def test_a_changed_row_is_refused_or_trained_anew(
     write_spec(tmp_path / "spec.toml", {"A": {}, "B": {"train": {"ema": 0.5}}})
     complaint = refused(line, capsys)
     assert complaint == (
-        f"{out / 'b' / 'seed0'}: was trained with train.ema = 0.9, which 'B' no longer says; "
+        f"{out / 'b' / 'seed0'}: was trained with train.ema = 0.9, 'B' now says 0.5; "
         "choose another --out, or train such runs anew with --overwrite"
     )
     assert times(out / "b") == changed
@@ -129,15 +137,94 @@ def test_a_changed_row_is_refused_or_trained_anew(
     assert "ema = 0.5" in (out / "b" / "seed0" / "run.toml").read_text()
 
 
+def test_a_damaged_result_is_measured_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    line = ["compare", write_spec(tmp_path / "s.toml", {"A": {}}), "--out", str(out)]
+    assert call(line) == 0
+    run = out / "a" / "seed0"
+    whole, trained = (run / "evaluation-test.npz").read_bytes(), tensors_of(run)
+    (run / "evaluation-test.npz").write_bytes(b"")
+    (out / "a" / "seed0.failed.json").touch()
+    assert call(line) == 0
+    assert (run / "evaluation-test.npz").read_bytes() == whole
+    assert same(tensors_of(run), trained)
+    assert not (out / "a" / "seed0.failed.json").exists()
+
+
+def test_a_run_whose_configuration_cannot_be_read_is_refused_or_trained_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    line = ["compare", write_spec(tmp_path / "s.toml", {"A": {}}), "--out", str(out)]
+    (out / "a" / "seed0").mkdir(parents=True)
+    (out / "compare.toml").touch()
+    broken = out / "a" / "seed0" / "run.toml"
+    broken.write_text("[train")
+    complaint = refused(line, capsys)
+    assert complaint.startswith(f"{broken}: not TOML: ")
+    assert complaint.endswith("or train such runs anew with --overwrite")
+    assert call([*line, "--overwrite"]) == 0
+    assert (broken.parent / "evaluation-test.json").is_file()
+
+
+def test_a_run_on_data_that_changed_is_refused_or_trained_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    spec = write_spec(tmp_path / "s.toml", {"A": {}})
+    line = ["compare", spec, "--out", str(out), "--data", str(write_dataset(tmp_path / "scans"))]
+    assert call(line) == 0
+    assert call(line) == 0
+    before = (out / "a" / "seed0" / "provenance.json").read_text()
+    mask = tmp_path / "scans" / "masks" / "00.png"
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+
+    complaint = refused(line, capsys)
+    assert f"its images, labels or splits changed since {out / 'a' / 'seed0'} began" in complaint
+    assert complaint.endswith("or train such runs anew with --overwrite")
+    assert (out / "a" / "seed0" / "provenance.json").read_text() == before
+    assert call([*line, "--overwrite"]) == 0
+    assert (out / "a" / "seed0" / "provenance.json").read_text() != before
+    assert call(line) == 0
+
+
+def test_a_row_that_cannot_be_written_is_a_failure_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "compare.toml").touch()
+    (out / "a").touch()
+    line = ["compare", write_spec(tmp_path / "s.toml", {"A": {}, "B": {}}), "--out", str(out)]
+    assert call(line) == 1
+    told = capsys.readouterr().err
+    assert "1/2  A, seed 0: failed: " in told
+    assert "cannot be written" in told
+    assert "Traceback" not in told
+    assert (out / "b" / "seed0" / "evaluation-test.json").is_file()
+
+
+def test_the_line_that_goes_on_can_be_pasted() -> None:
+    again = partial(again_by, Path("my runs"))
+    assert again(jobs=None, on="here", overwrite=False) == (
+        "plk compare 'my runs/compare.toml' --out 'my runs'"
+    )
+    assert again(jobs=2, on="ray", overwrite=True) == (
+        "plk compare 'my runs/compare.toml' --out 'my runs' --jobs 2 --on ray --overwrite"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         ([], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
         (["{spec}", "--recipe", "a"], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
-        (["{spec}", "--set", "train.stps=1"], "row 'A': there is no key 'train.stps' (did you"),
+        (["{spec}", "--set", "train.stps=1"], "c.toml: row 'A': there is no key 'train.stps'"),
         (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over it"),
         (["{spec}", "--set", "method.fuser=sharpn"], "row 'A': there is no fuser 'sharpn' (did"),
         (["{spec}", "--data", "phantm"], "phantm: there is no such file, folder or dataset (did"),
+        (["{spec}", "--set", "seeds=3"], "--set: there is no key 'seeds' in a configuration"),
+        (["{spec}", "--out", "{spec}"], "is a file; expected a folder for --out"),
         (["{spec}", "--out", "{full}"], "holds other files and no comparison; choose another"),
         (["--recipe", "calibrated,calibratd"], "row 'calibratd': there is no recipe 'calibratd'"),
         (["--recipe", "calibrated,"], "it has no name: expected a name or a recipe"),
@@ -167,7 +254,7 @@ def test_a_misspelt_part_of_the_last_row_is_told_before_the_first_cell(
     rows = {"A": {}, "B": {"method": {"fuser": "fixmatch:treshold=0.9"}}}
     line = ["compare", write_spec(tmp_path / "s.toml", rows), "--out", str(tmp_path / "out")]
     complaint = refused(line, capsys)
-    assert complaint.startswith("row 'B': fuser 'fixmatch:treshold=0.9': there is no option")
+    assert f"{tmp_path / 's.toml'}: row 'B': fuser 'fixmatch:treshold=0.9': there is" in complaint
     assert "(did you mean 'threshold'?)" in complaint
     assert not list((tmp_path / "out").rglob("run.toml"))
 

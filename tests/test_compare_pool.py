@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from pseudolabel_kit.compare import pool
 from pseudolabel_kit.compare.cells import Cell, cells
 from pseudolabel_kit.compare.pool import spread
 from pseudolabel_kit.compare.spec import read_spec
+from pseudolabel_kit.compare.worker import perform
 from pseudolabel_kit.engine.signals import Stop
 
 
@@ -121,8 +122,34 @@ def test_a_process_that_dies_without_a_word_is_a_failed_cell(
     assert pool.judged(cell, code) == cell.failure == reason
 
 
+def test_a_cell_whose_folder_cannot_be_made_fails_alone(tmp_path: Path) -> None:
+    found, notes = two(tmp_path), Notes()
+    bad = replace(found[0], row="bad", folder=tmp_path / "out" / "bad" / "seed0")
+    (tmp_path / "out").mkdir()
+    bad.folder.parent.touch()
+    spread([bad, found[1]], watcher=notes, stop=notes.stop, jobs=2)
+    assert notes.reasons["plain, seed 1"] is None
+    assert found[1].finished
+    reason = notes.reasons["bad, seed 0"]
+    assert reason is not None
+    assert f"{bad.folder.parent}" in reason
+    assert "cannot be written: " in reason
+
+
+def test_a_log_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
+    cell = two(tmp_path)[0]
+    cell.log.mkdir(parents=True)
+    assert perform(cell, lambda *_: None, 1) == 1
+    assert pool.judged(cell, 1) == f"{cell.log}: cannot be written: Is a directory"
+
+
+def test_what_is_known_of_an_end_is_kept_unless_the_cell_said_more(tmp_path: Path) -> None:
+    cell = two(tmp_path)[0]
+    assert pool.judged(cell, 1, "Ray lost it: a node died") == "Ray lost it: a node died"
+    assert cell.failure == "Ray lost it: a node died"
+
+
 def test_a_cell_keeps_its_own_word_for_a_failure(tmp_path: Path) -> None:
     cell = two(tmp_path)[0]
     cell.fail("the disk is full")
-    assert pool.judged(cell, 1) == "the disk is full"
-    assert pool.judged(cell, 0) is None
+    assert pool.judged(cell, 1, "Ray lost it") == "the disk is full"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from pseudolabel_kit.compare.spec import Spec, read_spec, spec_of
 from pseudolabel_kit.compare.tables import terminal
 from pseudolabel_kit.config import assignment
 
-SPREAD = {"here": pool.spread, "ray": on_ray.spread}
+HERE = "here"
+SPREAD = {HERE: pool.spread, "ray": on_ray.spread}
 FAILED = 1
 
 
@@ -47,12 +49,22 @@ def start(spec: Spec, folder: Path, *, jobs: int | None, on: str, overwrite: boo
             progress=decoding(stack),
         )
     if ended.comparison is None:
-        hint = f"stopped; go on with: plk compare {folder / FILE} --out {folder}"
-        err.print(hint, markup=False, soft_wrap=True)
+        again = again_by(folder, jobs=jobs, on=on, overwrite=overwrite)
+        err.print(f"stopped; go on with: {again}", markup=False, soft_wrap=True)
         return 128 + (ended.interrupted or 0)
     out.print(terminal(ended.comparison))
     out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
-    failed = ended.comparison.unfinished("failed")
-    for row, seed, reason in failed:
-        err.print(f"failed: {row}, seed {seed}: {reason}", markup=False, soft_wrap=True)
-    return FAILED if failed else 0
+    whole = all(r.state == "finished" for row in ended.comparison.rows for r in row.results)
+    return 0 if whole else FAILED
+
+
+def again_by(folder: Path, *, jobs: int | None, on: str, overwrite: bool) -> str:
+    """The command line that goes on with a comparison.
+
+    >>> again_by(Path("my runs"), jobs=2, on="here", overwrite=False)
+    "plk compare 'my runs/compare.toml' --out 'my runs' --jobs 2"
+    """
+    words = ["plk", "compare", str(folder / FILE), "--out", str(folder)]
+    words += ["--jobs", str(jobs)] if jobs else []
+    words += ["--on", on] if on != HERE else []
+    return shlex.join([*words, *(["--overwrite"] if overwrite else [])])

@@ -9,17 +9,26 @@ DIR/<row>/seed<k>.failed.json       {"reason": "..."}, while the cell is failed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile, ZipFile
+
+from pydantic import TypeAdapter
 
 from pseudolabel_kit.compare.spec import Row, Spec
 from pseudolabel_kit.config import Config
+from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.files import write_text
 from pseudolabel_kit.interfaces import Split
+from pseudolabel_kit.report.records import parsed, read_text
+
+_EVALUATION = TypeAdapter(Evaluation)
+_FORMS = ("npz", "json")  # as they are written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +39,7 @@ class Cell:
         row: the row's name.
         split: the side of the split that it is measured on.
         folder: the run's; need not exist.
+        anew: whether the run that lies there counts for nothing and is to be replaced.
     """
 
     row: str
@@ -37,6 +47,7 @@ class Cell:
     config: Config
     split: Split
     folder: Path
+    anew: bool = False
 
     def __str__(self) -> str:
         return f"{self.row}, seed {self.seed}"
@@ -58,33 +69,45 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has been measured too, after its pictures, and nothing went wrong."""
-        files = (f"evaluation-{self.split}.json", f"evaluation-{self.split}.npz")
-        written = all((self.folder / name).is_file() for name in files)
-        return self.trained and written and self.failure is None
+        """Whether the run has been pictured and measured too, and all of it can be read."""
+        written = all(path.is_file() for path in self._measured)
+        return not self.anew and self.trained and written and self.failure is None
 
     @property
     def failure(self) -> str | None:
-        """Why the cell failed when it was tried last, in one line."""
-        if not self._failed.is_file():
-            return None
-        reason: str = json.loads(self._failed.read_text(encoding="utf-8"))["reason"]
-        return reason
+        """Why the cell failed when it was tried last, or what of it is damaged, in one line."""
+        if self._failed.is_file():
+            return _reason(self._failed)
+        return next(filter(None, map(_damage, self._measured)), None)
 
     def fail(self, reason: str) -> None:
         """Keep why it failed."""
         write_text(self._failed, json.dumps({"reason": reason}) + "\n")
 
     def forget_failure(self) -> None:
-        """Nothing is known against it any more."""
+        """Nothing is known against it any more; what was damaged is gone."""
         self._failed.unlink(missing_ok=True)
+        for path in filter(_damage, self._measured):
+            path.unlink()
 
     def difference(self) -> str | None:
-        """The first key in which the run that lies there differs, as "train.steps = 4"."""
+        """How the configuration of the run that lies there is not the cell's, in one line."""
         if not self.begun:
             return None
-        here, there = self.config.model_dump(), RunFolder(self.folder).config().model_dump()
-        return next(_differences(here, there), None)
+        try:
+            there = RunFolder(self.folder).config().model_dump()
+        except (ConfigError, RunError) as error:
+            return str(error)
+        for key, now, then in _differences(self.config.model_dump(), there):
+            told = f"was trained with {key} = {then!r}, '{self.row}' now says {now!r}"
+            return f"{self.folder}: {told}"
+        return None
+
+    @property
+    def _measured(self) -> Sequence[Path]:
+        """What is written when the run is over, in this order."""
+        names = (f"pictures-{self.split}.npz", *(f"evaluation-{self.split}.{e}" for e in _FORMS))
+        return [self.folder / name for name in names]
 
     @property
     def _failed(self) -> Path:
@@ -131,23 +154,67 @@ def cells(spec: Spec, out: Path) -> list[Cell]:
     ]
 
 
-def refuse_changed(found: list[Cell]) -> None:
-    """A run is never taken for what another configuration would have given.
+def renewed(
+    found: Sequence[Cell], outdated: Callable[[Cell], str | None], *, overwrite: bool
+) -> list[Cell]:
+    """The cells, those with an outdated run marked to be trained anew.
+
+    Args:
+        found: all cells.
+        outdated: why the run that lies in a cell's folder is not the cell's, if it is not.
+        overwrite: otherwise it is refused: no run is taken for what another would have given.
 
     Raises:
-        ConfigError: a run in the comparison's folder has another configuration.
+        ConfigError: there is such a run, and no `overwrite`.
     """
-    for cell in found:
-        if difference := cell.difference():
+    reasons = [outdated(cell) for cell in found]
+    for reason in filter(None, reasons):
+        if not overwrite:
             raise ConfigError(
-                f"{cell.folder}: was trained with {difference}, which '{cell.row}' no longer "
-                "says; choose another --out, or train such runs anew with --overwrite"
+                f"{reason}; choose another --out, or train such runs anew with --overwrite"
             )
+    return [
+        replace(cell, anew=cell.anew or reason is not None)
+        for cell, reason in zip(found, reasons, strict=True)
+    ]
 
 
-def _differences(here: Any, there: Any, key: str = "") -> Iterator[str]:
+def _reason(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"the reason is unknown: {path} cannot be read"
+
+
+def _damage(path: Path) -> str | None:
+    """Why a file cannot be read; one that is missing is not damaged."""
+    if not path.is_file():
+        return None
+    try:
+        if path.suffix == ".json":
+            parsed(path, read_text(path), _EVALUATION.validate_json)
+        else:
+            _require_whole(path)
+    except RunError as error:
+        return str(error)
+    return None
+
+
+def _require_whole(archive: Path) -> None:
+    """Refuse an archive whose checksums are not those of its content."""
+    try:
+        with ZipFile(archive) as file:
+            damaged = file.testzip()
+    except (OSError, BadZipFile, zlib.error) as error:
+        raise RunError(f"{archive}: damaged: {error}") from None
+    if damaged:
+        raise RunError(f"{archive}: damaged: {damaged}")
+
+
+def _differences(here: Any, there: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each key with its value here and there."""
     if isinstance(here, dict) and isinstance(there, dict):
         for name in here:
             yield from _differences(here[name], there.get(name), f"{key}.{name}".lstrip("."))
     elif here != there:
-        yield f"{key} = {there!r}"
+        yield key, here, there

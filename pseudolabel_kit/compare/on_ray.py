@@ -110,11 +110,10 @@ def _task(
 
 
 def _end(ray: Any, task: Any, cell: Cell, watcher: Watcher, *, asked: bool) -> None:
-    code = FAILED
+    code, told = FAILED, None
     try:
         code = ray.get(task)
     except ray.exceptions.RayError as error:
-        if not asked and cell.failure is None:
-            cell.fail(f"Ray lost it: {str(error).strip().splitlines()[-1]}")
+        told = f"Ray lost it: {str(error).strip().splitlines()[-1]}"
     if not asked or code == 0:
-        watcher.ended(cell, judged(cell, code))
+        watcher.ended(cell, judged(cell, code, told))

@@ -20,6 +20,7 @@ import torch
 from pseudolabel_kit.compare.cells import Cell, Watcher
 from pseudolabel_kit.compare.worker import perform
 from pseudolabel_kit.engine.signals import Stop
+from pseudolabel_kit.errors import RunError
 
 Context: TypeAlias = ForkServerContext | SpawnContext
 TICK = 0.1  # seconds between two looks at the processes
@@ -117,13 +118,21 @@ def _ended(child: Child, watcher: Watcher, *, asked: bool) -> bool:
     return True
 
 
-def judged(cell: Cell, code: int) -> str | None:
-    """Why a cell failed, None where it is finished; kept where its process could not."""
-    if code == 0:
-        return None
-    if cell.failure is None:
-        cell.fail(_told(code))
-    return cell.failure
+def judged(cell: Cell, code: int, told: str | None = None) -> str | None:
+    """Why a cell failed, None where it is finished; kept where its process could not.
+
+    Args:
+        code: with which its process ended.
+        told: what is known of its end besides.
+    """
+    if code == 0 or cell.failure:
+        return cell.failure
+    reason = told or _told(code)
+    try:
+        cell.fail(reason)
+    except RunError as error:  # other cells may still be able to write
+        return f"{reason}; {error}"
+    return reason
 
 
 def _told(code: int) -> str:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from pseudolabel_kit.compare.cells import Cell, Watcher, cells, refuse_changed
+from pseudolabel_kit.compare.cells import Cell, Watcher, cells, renewed
 from pseudolabel_kit.compare.report import write_all
 from pseudolabel_kit.compare.results import Comparison, collect
 from pseudolabel_kit.compare.spec import Spec
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.source import open_store
+from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine import strips
+from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.provenance import require_same_data
 from pseudolabel_kit.engine.signals import Stop, stop_requests
 from pseudolabel_kit.errors import ConfigError, PluginError, RunError
 from pseudolabel_kit.files import write_text
 
 FILE = "compare.toml"
+Data: TypeAlias = dict[DataConfig, tuple[Store, Splits]]
 
 
 class Spread(Protocol):
@@ -61,23 +67,23 @@ def compare(
         out: a new folder, or one that a comparison was begun in.
         spread: where the cells run.
         watcher: told of each cell.
-        overwrite: train anew the runs in `out` whose configuration is no longer the row's.
+        overwrite: train anew the runs in `out` whose configuration or data changed.
         progress: told (rows decoded, rows in all) where images have to be decoded first.
 
     Raises:
         ConfigError, PluginError, DataError: a row cannot be trained as it stands, or `out`
-            holds runs of other configurations.
+            holds runs of other configurations or data.
         RunError: `out` is no comparison's folder, another process works in it, or it cannot
             be written.
     """
     spec = spec.resolved()
     found = cells(spec, out)
     with _claimed(out):
-        if not overwrite:
-            refuse_changed(found)
-        _rehearse(found, progress)
+        found = renewed(found, Cell.difference, overwrite=overwrite)
+        data = _rehearse(spec, found, progress)
+        found = renewed(found, partial(_other_data, data), overwrite=overwrite)
         write_text(out / FILE, spec.to_toml())
-        waiting = [cell for cell in found if not cell.finished or cell.difference()]
+        waiting = [cell for cell in found if not cell.finished]
         watcher.planned(len(waiting), len(found))
         with stop_requests() as stop:
             spread(waiting, watcher=watcher, stop=stop)
@@ -88,9 +94,11 @@ def compare(
     return Ended(comparison=comparison)
 
 
-def _rehearse(found: Iterable[Cell], progress: Callable[[int, int], None] | None) -> None:
+def _rehearse(
+    spec: Spec, found: Iterable[Cell], progress: Callable[[int, int], None] | None
+) -> Data:
     """Build every row's parts and read its images, before hours go into the rows above it."""
-    read = set[DataConfig]()
+    read: Data = {}
     seen = set[str]()
     for cell in found:
         if cell.row in seen:
@@ -100,10 +108,22 @@ def _rehearse(found: Iterable[Cell], progress: Callable[[int, int], None] | None
             Method.build(cell.config.method)
             strips.explainers(cell.config)
         except (ConfigError, PluginError) as error:
-            raise type(error)(f"row '{cell.row}': {error}") from error
+            raise type(error)(f"{spec.where(cell.row)}: {error}") from error
         if cell.config.data not in read:
-            read.add(cell.config.data)
-            open_store(cell.config.data, progress)
+            read[cell.config.data] = open_store(cell.config.data, progress)
+    return read
+
+
+def _other_data(data: Data, cell: Cell) -> str | None:
+    """How the images that a run was trained on are not those of now."""
+    folder = RunFolder(cell.folder)
+    if cell.anew or not (cell.trained or folder.trained()):
+        return None
+    try:
+        require_same_data(folder, cell.config.data.source, *data[cell.config.data])
+    except RunError as error:
+        return str(error)
+    return None
 
 
 @contextmanager
@@ -113,6 +133,8 @@ def _claimed(out: Path) -> Iterator[None]:
     Raises:
         RunError: another one works in it, it holds something else, or it cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: is a file; expected a folder for --out")
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)

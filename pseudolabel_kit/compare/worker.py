@@ -18,7 +18,7 @@ from pseudolabel_kit.compare import pictures
 from pseudolabel_kit.compare.cells import Cell
 from pseudolabel_kit.engine.evaluate import evaluate
 from pseudolabel_kit.engine.run import train
-from pseudolabel_kit.errors import UserError
+from pseudolabel_kit.errors import RunError, UserError
 from pseudolabel_kit.plugin.hooks import Run, hookimpl
 from pseudolabel_kit.report.page import write_report
 
@@ -33,8 +33,7 @@ def perform(cell: Cell, tell: Tell, threads: int) -> int:
     """Do what is left of a cell; what is printed meanwhile goes to the cell's log.
 
     Args:
-        cell: its run may be unborn, half trained or trained; one with another configuration
-            is trained anew.
+        cell: its run may be unborn, half trained or trained.
         tell: told of the steps as they are taken.
         threads: at most so many compute on the CPU.
 
@@ -43,27 +42,28 @@ def perform(cell: Cell, tell: Tell, threads: int) -> int:
         stopped it and it can go on.
     """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), threads)))
-    _write_into(cell.log)
-    cell.forget_failure()
+    try:
+        _write_into(cell.log)
+        cell.forget_failure()
+    except OSError as error:
+        return _failed(cell, f"{cell.log}: cannot be written: {error.strerror}")
     try:
         stopped = _work(cell, tell)
     except Exception as error:  # whatever ends this cell must not end the others
         traceback.print_exc()
-        cell.fail(_in_a_line(error))
-        return FAILED
+        return _failed(cell, _in_a_line(error))
     return 0 if stopped is None else 128 + stopped
 
 
 def _work(cell: Cell, tell: Tell) -> int | None:
     """The signal that stopped it, or None."""
     _wait_for_the_last_one(cell)
-    anew = cell.difference() is not None
-    if anew or not cell.trained:
+    if cell.anew or not cell.trained:
         run = train(
             cell.config,
             out=cell.folder,
-            resume=cell.begun and not anew,
-            overwrite=anew,
+            resume=cell.begun and not cell.anew,
+            overwrite=cell.anew,
             observers=(Teller(tell),),
         )
         if run.interrupted is not None:
@@ -104,6 +104,12 @@ def _write_into(log: Path) -> None:
             stream.flush()
         for number in (1, 2):
             os.dup2(file.fileno(), number)
+
+
+def _failed(cell: Cell, reason: str) -> int:
+    with contextlib.suppress(RunError):  # then whoever waits for this process finds out
+        cell.fail(reason)
+    return FAILED
 
 
 def _in_a_line(error: Exception) -> str:
