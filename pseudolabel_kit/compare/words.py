@@ -161,7 +161,8 @@ def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
     for name, told in summary.lacks.items():
         yield f"{UNDEFINED} {name} {told}."
     for name in summary.strangers:
-        yield f"{name} was measured on other images or other truth than {comparison.against}: no intervals."
+        other = f"other images or other truth than {comparison.against}"
+        yield f"{name} was measured on {other}: no intervals."
 
 
 def drawn_over(comparison: Comparison) -> str:
