@@ -93,6 +93,17 @@ def test_a_byte_that_turned_is_damage(measured: Cell) -> None:
     assert measured.failure.startswith(f"{path}: damaged: ")
 
 
+def test_a_measurement_of_an_earlier_version_is_taken_anew(measured: Cell) -> None:
+    path = measured.folder / "evaluation-val.npz"
+    with np.load(path) as arrays:
+        kept = {name: arrays[name] for name in arrays.files if name != "row"}
+    np.savez(path, **kept)
+    assert not measured.finished
+    assert measured.failure == f"{path}: of an earlier version: there is no 'row' in it"
+    measured.forget_failure()
+    assert not path.exists()
+
+
 def test_a_run_without_pictures_is_finished_like_any_other(measured: Cell) -> None:
     np.savez(measured.folder / "pictures-val.npz")
     assert measured.finished

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 from zipfile import BadZipFile, ZipFile
@@ -22,6 +22,7 @@ from pseudolabel_kit.compare.spec import Row, Spec
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.scores import Columns
 from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.files import write_text
 from pseudolabel_kit.interfaces import Split
@@ -29,6 +30,7 @@ from pseudolabel_kit.report.records import parsed, read_text
 
 _EVALUATION = TypeAdapter(Evaluation)
 _FORMS = ("npz", "json")  # as they are written
+_COLUMNS = frozenset(field.name for field in fields(Columns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,21 +196,24 @@ def _damage(path: Path) -> str | None:
         if path.suffix == ".json":
             parsed(path, read_text(path), _EVALUATION.validate_json)
         else:
-            _require_whole(path)
+            _require_whole(path, _COLUMNS if path.stem.startswith("evaluation") else frozenset())
     except RunError as error:
         return str(error)
     return None
 
 
-def _require_whole(archive: Path) -> None:
-    """Refuse an archive whose checksums are not those of its content."""
+def _require_whole(archive: Path, needed: Set[str]) -> None:
+    """Refuse an archive that lacks an array, or whose checksums are not those of its content."""
     try:
         with ZipFile(archive) as file:
             damaged = file.testzip()
+            lacking = needed - {name.removesuffix(".npy") for name in file.namelist()}
     except (OSError, BadZipFile, zlib.error) as error:
         raise RunError(f"{archive}: damaged: {error}") from None
     if damaged:
         raise RunError(f"{archive}: damaged: {damaged}")
+    if lacking:
+        raise RunError(f"{archive}: of an earlier version: there is no '{min(lacking)}' in it")
 
 
 def _differences(here: Any, there: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
