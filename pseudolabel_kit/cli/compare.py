@@ -18,8 +18,10 @@ Every cell, a row with a seed, is an ordinary run folder: DIR/ROW/seedN. The sam
 goes on where it was stopped; what is finished is not run again, what failed is tried again.
 Written into DIR:
   compare.toml                   the comparison, resolved; repeats it
-  comparison.csv, .json, .tex    measures, spread over seeds, paired differences, cost
-  report.html                    the same with learning curves and pictures
+  comparison.csv                 one line for each figure of each run
+  comparison.json                everything: means, differences, marks, curves
+  comparison.tex                 the tables
+  report.html                    the tables with learning curves and pictures
   ROW/seedN.log                  what a cell's process said
 
 \b
@@ -76,7 +78,7 @@ def compare(
         Where, typer.Option(help="This machine, or a Ray cluster with a shared file system.")
     ] = Where.HERE,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train anew the runs whose configuration changed.")
+        bool, typer.Option("--overwrite", help="Train anew the runs whose configuration or data changed.")
     ] = False,
 ) -> None:
     """Train methods with several seeds and say how they differ."""

@@ -113,10 +113,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, EOFError, BadZipFile) as error:
         raise RunError(f"{path}: damaged: {error}") from None
+    except ValueError:  # whose text would advise to unpickle it
+        raise RunError(f"{path}: damaged: not an archive of arrays") from None
 
 
 def read_json(path: Path) -> Json:
