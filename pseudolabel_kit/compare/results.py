@@ -20,7 +20,6 @@ from pseudolabel_kit.report.records import Json, parsed, read_arrays, read_recor
 
 State: TypeAlias = Literal["finished", "failed", "missing"]
 
-_COLUMNS = tuple(Columns.__dataclass_fields__)
 _COST = TypeAdapter(Cost)
 
 
@@ -175,12 +174,4 @@ def _measured(run: Path, split: str) -> Measured:
 
 
 def _columns(run: Path, split: str) -> Columns:
-    path = run / f"evaluation-{split}.npz"
-    arrays = read_arrays(path)
-    missing: Sequence[str] = [name for name in _COLUMNS if name not in arrays]
-    if missing:
-        raise RunError(
-            f"{path}: damaged or of an earlier version: there is no array '{missing[0]}' in it; "
-            f"plk evaluate {run} --split {split} writes it anew"
-        )
-    return Columns(**{name: arrays[name] for name in _COLUMNS})
+    return Columns(**read_arrays(run / f"evaluation-{split}.npz"))
