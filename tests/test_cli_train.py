@@ -134,6 +134,8 @@ def test_a_run_from_the_command_to_its_report(
         "metrics.jsonl",
         "checkpoints",
         "evaluation-val.json",
+        "evaluation-val.npz",
+        "cost.json",
         "report.html",
     }
     table = shown(["evaluate", str(out), "--split", "test", "--checkpoint", "last"], capsys)
