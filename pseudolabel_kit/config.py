@@ -125,10 +125,7 @@ class TrainConfig(Section):
     batch_size: int = Field(8, ge=1, description="labelled rows a step, over all processes")
     unlabelled_ratio: Positive = Field(1.0, description="unlabelled rows for each labelled one")
     rounds: int = Field(
-        1,
-        ge=1,
-        description="how often, once L_u has begun, all rows are surveyed and a frozen "
-        "teacher renewed",
+        1, ge=1, description="how often under L_u a frozen teacher is renewed, all rows surveyed"
     )
     progressive: bool = Field(False, description="each round adds its share of the unlabelled rows")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
