@@ -17,10 +17,11 @@ settings.load_profile("plk")
 
 
 @pytest.fixture(autouse=True)
-def drawn_from_a_seed() -> None:
-    """What a test draws does not hang on the tests before it."""
+def as_in_a_run() -> None:
+    """Drawn from a seed and told of algorithms that cannot repeat, whatever ran before."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].use_deterministic_algorithms(True, warn_only=True)
 
 
 class Site:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from plk_support import begun, make_batch, make_task
 from tiny import assembled, steps
 from torch import Tensor, nn
 
-from plk_baselines.segnet import SegNet, SegNetNet
+from plk_baselines.segnet import SegNet, SegNetNet, unpooled
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Task
@@ -127,3 +128,13 @@ def test_the_recipe_trains_every_parameter(tmp_path: Path) -> None:
     assert loop.run(Stop())
     moved = [not torch.equal(p, before[name]) for name, p in loop.learner.named_parameters()]
     assert all(moved)
+
+
+@pytest.mark.filterwarnings("ignore:max_unpooling2d")
+def test_unpooling_is_that_of_torch_without_its_warning() -> None:
+    maps = torch.rand(2, 3, 9, 12)
+    pooled, indices = F.max_pool2d(maps, 2, return_indices=True)
+    expected = F.max_unpool2d(pooled, indices, (2, 2), output_size=[9, 12])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(unpooled(pooled, indices, (9, 12)), expected)

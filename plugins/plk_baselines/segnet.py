@@ -75,5 +75,15 @@ class SegNetNet(nn.Module):
         if on_features is not None:
             (x,) = on_features((x,))
         for block, (indices, size) in zip(self.decoder, reversed(pools), strict=True):
-            x = block(F.max_unpool2d(x, indices, (2, 2), output_size=list(size)))
+            x = block(unpooled(x, indices, size))
         return Prediction(mask_logits=self.mask_head(x))
+
+
+def unpooled(maps: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps (B,D,h,w) with each value back at the pixel that it came from, 0 elsewhere.
+
+    What `F.max_unpool2d` does; it is not used since torch takes it for undeterministic, although
+    no two windows of a pool of stride 2 share a pixel.
+    """
+    flat = maps.new_zeros(*maps.shape[:2], size[0] * size[1])
+    return flat.scatter(2, indices.flatten(2), maps.flatten(2)).unflatten(2, tuple(size))

@@ -7,7 +7,9 @@ import warnings
 import captum.attr  # type: ignore[import-untyped]
 from torch import Tensor
 
-HOOKS = "Setting (forward, )?backward hooks"  # captum sets them, warns of it, removes them
+# Captum sets hooks, warns of it and removes them; and it unpools, which torch takes for
+# undeterministic, although windows that do not overlap share no pixel.
+WARNINGS = "Setting (forward, )?backward hooks|max_unpooling2d"
 
 
 def ask(
@@ -19,6 +21,6 @@ def ask(
     """
     leaf = images.detach().requires_grad_()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", HOOKS, UserWarning)
+        warnings.filterwarnings("ignore", WARNINGS, UserWarning)
         answer: Tensor = method.attribute(leaf, target=label, **options)
     return answer.detach()

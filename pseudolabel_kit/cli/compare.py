@@ -78,7 +78,10 @@ def compare(
         Where, typer.Option(help="This machine, or a Ray cluster with a shared file system.")
     ] = Where.HERE,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train anew the runs whose configuration or data changed.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Train anew the runs whose configuration or data changed."
+        ),
     ] = False,
 ) -> None:
     """Train methods with several seeds and say how they differ."""
