@@ -55,7 +55,7 @@ def test_a_recipe_names_parts_that_can_be_built(name: str) -> None:
         build("perturbation", method.perturbation)
 
 
-@pytest.mark.parametrize("name", FUSERS.keys() - {"fixmatch-paper"})
+@pytest.mark.parametrize("name", sorted(FUSERS.keys() - {"fixmatch-paper"}))
 def test_a_recipe_of_the_one_budget_holds_what_defines_the_method_alone(name: str) -> None:
     tables, default = recipe(name).model_dump(), resolve().model_dump()
     changed = {key for key in default if tables[key] != default[key]}

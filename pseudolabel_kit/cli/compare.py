@@ -79,9 +79,7 @@ def compare(
     ] = Where.HERE,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite", help="Train anew the runs whose configuration or data changed."
-        ),
+        typer.Option("--overwrite", help="Train anew runs whose configuration or data changed."),
     ] = False,
 ) -> None:
     """Train methods with several seeds and say how they differ."""
