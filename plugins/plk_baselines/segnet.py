@@ -86,4 +86,5 @@ def unpooled(maps: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
     no two windows of a pool of stride 2 share a pixel.
     """
     flat = maps.new_zeros(*maps.shape[:2], size[0] * size[1])
-    return flat.scatter(2, indices.flatten(2), maps.flatten(2)).unflatten(2, tuple(size))
+    moved = flat.scatter(2, indices.flatten(2), maps.flatten(2))
+    return moved.reshape(*maps.shape[:2], *size)
