@@ -134,6 +134,17 @@ def locate(pretrained: str, published: Mapping[str, Published]) -> tuple[Path, P
     return source.cached("model.safetensors", "pytorch_model.bin"), source
 
 
+def fill_from_timm(encoder: nn.Module, normalise: Normalise, pretrained: str, model: str) -> None:
+    """Fill an encoder that timm calls `model`, and normalise its images as the weights expect.
+
+    Raises:
+        ConfigError: the weights cannot be reached, or do not fit.
+    """
+    path, source = locate(pretrained, published_by_timm(model))
+    load_weights(encoder, path)
+    normalise.expect(source)
+
+
 def load_weights(module: nn.Module, path: str | Path) -> None:
     """Fill every parameter and buffer of a module from a file (see the top of this module).
 

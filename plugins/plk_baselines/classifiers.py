@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plk_baselines.blocks import refuse_small, scaled
 from pseudolabel_kit.interfaces import Backbone, Prediction, Scale, Task
-from pseudolabel_kit.weights import Normalise, load_weights, locate, published_by_timm
+from pseudolabel_kit.weights import Normalise, fill_from_timm
 
 RESNET_FILTERS = (64, 128, 256, 512)
 
@@ -62,9 +62,7 @@ class Classifier(Backbone):
         """
         assert isinstance(model, ClassifierNet)
         if self.pretrained is not None:
-            path, source = locate(self.pretrained, published_by_timm(self.name))
-            load_weights(model.trunk, path)
-            model.normalise.expect(source)
+            fill_from_timm(model.trunk, model.normalise, self.pretrained, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

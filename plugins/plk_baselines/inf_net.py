@@ -18,7 +18,7 @@ from plk_baselines.structure import edges, structure
 from pseudolabel_kit.errors import ConfigError, nearest
 from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, Task
 from pseudolabel_kit.losses import segmentation
-from pseudolabel_kit.weights import Normalise, load_weights, locate, published_by_timm
+from pseudolabel_kit.weights import Normalise, fill_from_timm
 
 STRIDES = [2, 4, 8, 16, 32]
 
@@ -63,9 +63,7 @@ class InfNet(Backbone):
         """
         assert isinstance(model, InfNetwork)
         if self.pretrained is not None:
-            path, source = locate(self.pretrained, published_by_timm(self.encoder))
-            load_weights(model.encoder, path)
-            model.normalise.expect(source)
+            fill_from_timm(model.encoder, model.normalise, self.pretrained, self.encoder)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Mapping[str, LossTerm]:
         """Border-weighted BCE and IoU on the four maps (three of them summed), BCE on the edge."""
