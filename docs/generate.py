@@ -23,7 +23,7 @@ from pseudolabel_kit.plugin.options import describe, options
 PAGE = Path(__file__).with_name("reference.md")
 SHIPPED = (
     *("builtin", "calibrated", "thresholds", "pseudoseg", "multimix", "baselines", "rivals"),
-    *("views", "captum", "smp"),
+    *("views", "captum", "smp", "tracking"),
 )
 HEAD = """# Reference
 

@@ -137,6 +137,12 @@ class TrainConfig(Section):
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    isolate_errors: Literal["stop", "warn"] = Field(
+        "stop",
+        description="what an explainer that fails does to a step: stop the run, or warn, count it, "
+        "and leave its evidence out",
+    )
+    tracker: str = Field("none", description="a list of trackers, or none")
 
 
 class AugmentConfig(Section):

@@ -14,7 +14,7 @@ from pseudolabel_kit.plugin.hooks import HOOKS
 
 PUBLIC = {
     pseudolabel_kit: "__version__ build catalogue evaluate load train",
-    plugin: "Component hookimpl",
+    plugin: "Component Run Tracker hookimpl",
     interfaces: "Backbone Batch Dataset Evidence Explainer Family Fuser LossTerm Model Part "
     "Perturbation Prediction PseudoLabels Ramp Row Sample Scale Split Task View",
     errors: "ConfigError DataError PluginError RunError UserError nearest",

@@ -51,6 +51,8 @@ def train(
     devices: Annotated[Number, _option("How many devices, or processes on the CPU.")] = None,
     strategy: Annotated[Text, _option("auto or ddp.")] = None,
     precision: Annotated[Text, _option("32-true or bf16-mixed.")] = None,
+    tracker: Annotated[Text, _option("Where else to tell figures, as mlflow.")] = None,
+    isolate_errors: Annotated[Text, _option("stop or warn, where an explainer fails.")] = None,
     resume: Annotated[Path | None, _option("Go on with this run.", metavar="RUN")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --out.")
@@ -82,6 +84,8 @@ def train(
         "train.devices": devices,
         "train.strategy": strategy,
         "train.precision": precision,
+        "train.tracker": tracker,
+        "train.isolate_errors": isolate_errors,
         "audit.strict": strict or None,
     }
     given = {key: value for key, value in flags.items() if value is not None}

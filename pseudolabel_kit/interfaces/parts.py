@@ -44,6 +44,12 @@ class Part(ABC):
         object.__setattr__(self, "_state", self.make_state(task))
 
     @property
+    def origin(self) -> str:
+        """What messages call this part: "fuser 'sharpen:norm=pixel' of plugin 'calibrated'"."""
+        origin: str = self.__dict__.get("_origin", type(self).__name__)
+        return origin
+
+    @property
     def task(self) -> Task:
         """The task of the run that this part belongs to."""
         task: Task = self.__dict__["_task"]

@@ -10,6 +10,7 @@ A plugin's light module needs no more than this:
 """
 
 from pseudolabel_kit.plugin.component import Component
-from pseudolabel_kit.plugin.hooks import hookimpl
+from pseudolabel_kit.plugin.hooks import Run, hookimpl
+from pseudolabel_kit.plugin.tracker import Tracker
 
-__all__ = ["Component", "hookimpl"]
+__all__ = ["Component", "Run", "Tracker", "hookimpl"]

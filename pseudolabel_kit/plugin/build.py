@@ -13,6 +13,7 @@ from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.discovery import in_a_line
 from pseudolabel_kit.plugin.options import convert, options
 from pseudolabel_kit.plugin.reference import Reference, parse
+from pseudolabel_kit.plugin.tracker import Tracker
 
 
 @overload
@@ -25,6 +26,8 @@ def build(kind: Literal["fuser"], reference: str | Reference) -> Fuser: ...
 def build(kind: Literal["perturbation"], reference: str | Reference) -> Perturbation: ...
 @overload
 def build(kind: Literal["dataset"], reference: str | Reference) -> Dataset: ...
+@overload
+def build(kind: Literal["tracker"], reference: str | Reference) -> Tracker: ...
 @overload
 def build(kind: Kind, reference: str | Reference) -> Any: ...
 def build(kind: Kind, reference: str | Reference) -> Any:
@@ -43,11 +46,14 @@ def build(kind: Kind, reference: str | Reference) -> Any:
     if kind == "recipe":
         raise ConfigError(f"'{reference}' is a recipe: a file to read, not a part to build")
     installed = catalogue()
-    part = installed.load(installed.find(kind, reference.name))
+    offer = installed.find(kind, reference.name)
+    part = installed.load(offer)
     try:
-        return part(**_values(part, reference))
+        made = part(**_values(part, reference))
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
+    object.__setattr__(made, "_origin", f"{kind} '{reference}' of plugin '{offer.plugin}'")
+    return made
 
 
 def read_recipe(name: str) -> dict[str, Any]:

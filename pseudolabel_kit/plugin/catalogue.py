@@ -14,6 +14,7 @@ from pseudolabel_kit.plugin import discovery
 from pseudolabel_kit.plugin.component import Component, Kind
 from pseudolabel_kit.plugin.discovery import Broken, Plugin
 from pseudolabel_kit.plugin.hooks import Observers, manager
+from pseudolabel_kit.plugin.tracker import Tracker
 
 CONTRACTS: dict[Kind, type] = {
     "backbone": interfaces.Backbone,
@@ -21,6 +22,7 @@ CONTRACTS: dict[Kind, type] = {
     "fuser": interfaces.Fuser,
     "perturbation": interfaces.Perturbation,
     "dataset": interfaces.Dataset,
+    "tracker": Tracker,
 }
 
 

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-Kind: TypeAlias = Literal["backbone", "explainer", "fuser", "perturbation", "dataset", "recipe"]
+Kind: TypeAlias = Literal[
+    "backbone", "explainer", "fuser", "perturbation", "dataset", "recipe", "tracker"
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -1,0 +1,1 @@
+"""The conformance kit: what authors of plugins test their parts with."""
