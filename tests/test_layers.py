@@ -19,7 +19,7 @@ PUBLIC = GROUND - {"files"} | {"plugin"}
 LAYERS = [
     GROUND,
     {"builtin", "config", "data", "plugin"},
-    {"engine", "report", "testing"},
+    {"engine", "report", "scaffold", "testing"},
     {"compare"},
     {"cli"},
     {"__init__", "__main__"},
