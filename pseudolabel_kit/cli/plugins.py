@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from inspect import getdoc
@@ -14,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pseudolabel_kit.cli.console import out
+from pseudolabel_kit.cli.list_plugins import list_parts
+from pseudolabel_kit.cli.new_plugin import EPILOG, new
 from pseudolabel_kit.errors import PluginError, nearest
-from pseudolabel_kit.plugin.build import read_recipe
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
-from pseudolabel_kit.plugin.component import KINDS, Kind
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,28 +26,8 @@ def plugins() -> None:
     """List the parts that are installed, or show one."""
 
 
-@app.command("list")
-def list_parts(
-    kind: Annotated[Kind | None, typer.Option(help="Only parts of this kind.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """List every part, and every plugin that is broken or switched off."""
-    installed = catalogue()
-    offers = sorted(installed.offers(kind), key=lambda offer: KINDS.index(offer.component.kind))
-    if as_json:
-        typer.echo(json.dumps(_as_tables(installed, offers), indent=2))
-        return
-    rows = [(o.component.kind, o.component.name, o.plugin, o.component.summary) for o in offers]
-    _print_table(("kind", "name", "plugin", "summary"), rows)
-    if installed.broken:
-        out.print()
-        reasons = [(each.name, each.distribution, each.reason) for each in installed.broken]
-        _print_table(("broken plugin", "from", "reason"), reasons)
-    for plugin in installed.plugins:
-        if plugin.heavy:
-            _say(f"Plugin '{plugin.name}' imports torch to list its parts: every command waits.")
-    if installed.disabled:
-        _say(f"Switched off: {', '.join(installed.disabled)}")
+app.command("list")(list_parts)
+app.command("new", epilog=EPILOG)(new)
 
 
 @app.command("show")
@@ -73,6 +52,8 @@ def _names(offer: Offer) -> tuple[str, str, str]:
 
 
 def _show(installed: Catalogue, offer: Offer) -> None:
+    from pseudolabel_kit.plugin.build import read_recipe
+
     part = offer.component
     recipe = part.kind == "recipe"
     content: Any = read_recipe(str(offer)) if recipe else installed.load(offer)
@@ -114,15 +95,3 @@ def _print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 def _say(text: str, style: str | None = None) -> None:
     out.print(text, style=style, markup=False, soft_wrap=True)
-
-
-def _as_tables(installed: Catalogue, offers: list[Offer]) -> dict[str, Any]:
-    return {
-        "components": [vars(offer.component) | {"plugin": offer.plugin} for offer in offers],
-        "plugins": [
-            {"name": each.name, "distribution": each.distribution, "heavy": each.heavy}
-            for each in installed.plugins
-        ],
-        "broken": [vars(each) for each in installed.broken],
-        "disabled": list(installed.disabled),
-    }

@@ -1,0 +1,1 @@
+"""What `plk plugins new` writes: a package that installs, passes its tests and runs."""
