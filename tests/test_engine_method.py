@@ -121,7 +121,9 @@ IMAGES = torch.zeros(3, 1, 32, 37)
 def test_evidence_of_another_shape_names_the_explainer(shape: tuple[int, ...]) -> None:
     explainer = Shaped()
     object.__setattr__(explainer, "shape", shape)
-    expected = rf"explainer shaped: evidence has shape .*{shape[-1]}\), expected \(3, 1, 32, 37\)$"
+    expected = (
+        rf"Shaped: explain gave evidence of shape .*{shape[-1]}\): expected \(3, 1, 32, 37\)$"
+    )
     with pytest.raises(PluginError, match=expected):
         explain(Fixed(), {"shaped": explainer}, IMAGES, make_prediction())
 
@@ -130,7 +132,9 @@ def test_evidence_of_another_shape_names_the_explainer(shape: tuple[int, ...]) -
 def test_labels_of_another_shape_are_refused(field: str) -> None:
     fuser = Shapely()
     object.__setattr__(fuser, field, (3, 1, 1, 1))
-    with pytest.raises(PluginError, match=r"fuser: mask(_weight)? has shape \(3, 1, 1, 1\)"):
+    with pytest.raises(
+        PluginError, match=r"Shapely: fuse gave mask(_weight)? of shape \(3, 1, 1, 1\)"
+    ):
         pseudo_label(Fixed(), method_of(fuser), IMAGES, debias=True)
 
 

@@ -49,8 +49,8 @@ def method_of(backbone: Backbone, **explainers: Explainer) -> Method:
 
 def test_a_backbone_that_answers_in_another_shape_is_refused() -> None:
     config = tiny({"method": {"backbone": "odd"}})
-    expected = r"backbone odd: mask_logits has shape \(1, 1, 16, 37\), expected \(1, 1, 32, 37\)"
-    with pytest.raises(ConfigError, match=expected):
+    expected = r"OddBackbone: forward gave mask_logits of shape \(1, 1, 16, 37\): expected \(1, 1"
+    with pytest.raises(PluginError, match=expected):
         make_model(config, method_of(OddBackbone()), make_task())
 
 

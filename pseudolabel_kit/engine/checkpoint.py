@@ -23,7 +23,7 @@ from pseudolabel_kit.files import written_aside
 
 KEPT = 2
 BEST = "best.safetensors"
-FORMAT = "2"  # changes with what a checkpoint holds
+FORMAT = "3"  # changes with what a checkpoint holds
 
 
 class DamagedError(RunError):
@@ -42,8 +42,10 @@ class Progress:
         expected: (low, high) foreground share that the mean label should stay near: the
             decoder's own when L_u began, and that of the labelled masks.
         drifting: whether the last audit found it elsewhere.
+        reached: whether val met the criterion that L_u waits for.
         round: which round of pseudo labels goes on, from 0; -1 before L_u.
         zero_for: for how many steps a loss term has been exactly 0; -1 once it was not.
+        failures: in how many steps an explainer failed, for each that did.
     """
 
     step: int = 0
@@ -52,8 +54,10 @@ class Progress:
     log_bytes: int = 0
     expected: tuple[float, float] | None = None
     drifting: bool = False
+    reached: bool = False
     round: int = -1
     zero_for: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,12 @@ def newest(folder: Path, config_hash: str, warn: Callable[[str], None]) -> Check
 def step_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return folder / f"step-{step:08d}.safetensors"
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint, by its name; None where there is none."""
+    paths = sorted(folder.glob("step-*.safetensors"))
+    return int(paths[-1].stem.removeprefix("step-")) if paths else None
 
 
 def prune(folder: Path) -> None:

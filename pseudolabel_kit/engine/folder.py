@@ -7,6 +7,7 @@ checkpoints/        step-*.safetensors (the last two), best.safetensors
 evaluation-*.json   measures of a split; evaluation-*.npz what they were computed from
 cost.json           time, throughput, memory, size
 strips.npz          pictures for the report
+failure.txt         the traceback of the part that stopped the run, until it goes on
 report.html
 """
 
@@ -39,6 +40,7 @@ class RunFolder:
         self.log_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.strips = path / "strips.npz"
+        self.failure = path / "failure.txt"
         self.report = path / "report.html"
         self._lock = FileLock(path / ".lock")
 

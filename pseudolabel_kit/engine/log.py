@@ -14,13 +14,15 @@ from torch import Tensor
 
 from pseudolabel_kit.engine.checkpoint import Progress
 from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.guard import Failed
 from pseudolabel_kit.engine.step import Step
-from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.errors import PluginError, RunError
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin.hooks import Observers, Run
 
 SILENT_STEPS = 50
 LABELS = ("mean_label", "coverage")
+FAILED = "failed "  # before the reference of an explainer, among the figures of a step
 
 
 @dataclass
@@ -52,10 +54,10 @@ class Log:
             RunError: a term is not finite.
         """
         now = time.perf_counter()
-        figures = step.terms | _told(step.pseudo)
+        figures = step.terms | _told(step.pseudo) | self._failures(step)
         record = {"kind": "step", "step": number, "lr": lr, "names": list(figures)}
         record |= {"weights": dict(step.weights), "seconds": now - self._last}
-        record |= {"rows": step.rows}
+        record |= {"rows": step.rows, "failed": step.failed}
         self._steps.append((record, torch.stack([v.float() for v in figures.values()])))
         self._last = now
         if step.pseudo is not None:
@@ -77,11 +79,23 @@ class Log:
         for record, tensor in steps:
             figures = dict(zip(record.pop("names"), islice(found, len(tensor)), strict=True))
             record |= {name: figures.pop(name, None) for name in LABELS}
+            self._count(record, figures)
             losses = record["losses"] = figures
             self._check(record["step"], losses)
             self._records.append(record)
             self.observers.step_ended(self.run, record["step"], losses)
         self._last = time.perf_counter()
+
+    def spared(self, failed: Failed, step: int) -> None:
+        """Say aloud why an explainer's evidence was left out, the first time that it was."""
+        for reference, error in failed.items():
+            if error is not None and reference not in self.progress.failures:
+                self.progress.failures[reference] = 0
+                self.event(
+                    "warning",
+                    f"{error}; its evidence is left out, now and each time that it fails",
+                    step=step,
+                )
 
     def record(self, kind: str, **content: Any) -> None:
         """Add a record that is not a step, after those of the steps before it."""
@@ -105,6 +119,25 @@ class Log:
         self.settle()
         records, self._records = self._records, []
         return self.folder.append(records) if self.writes else 0
+
+    def _failures(self, step: Step) -> dict[str, Tensor]:
+        """1 for every explainer that failed in this process and 0 for the others, as figures."""
+        like = next(iter(step.terms.values()))
+        return {
+            f"{FAILED}{reference}": like.new_tensor(error is not None)
+            for reference, error in step.failed.items()
+        }
+
+    def _count(self, record: dict[str, Any], figures: dict[str, float]) -> None:
+        """Count the explainers that failed in any process, and leave their names in the record."""
+        failed: Failed = record.pop("failed")
+        elsewhere = PluginError("an explainer failed in another process")
+        found = [name for name in failed if figures.pop(f"{FAILED}{name}")]
+        self.spared({name: failed[name] or elsewhere for name in found}, record["step"])
+        for name in found:
+            self.progress.failures[name] += 1
+        if found:
+            record["failed"] = found
 
     def _check(self, step: int, losses: Mapping[str, float]) -> None:
         for name, value in losses.items():

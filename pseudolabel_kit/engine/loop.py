@@ -12,11 +12,12 @@ from torch import nn
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.store import Subset
-from pseudolabel_kit.engine import checkpoint, oddities, schedule, watch
+from pseudolabel_kit.engine import checkpoint, guard, oddities, schedule, watch
 from pseudolabel_kit.engine.audit import Drift, Record, verdict
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.checkpoint import Progress
 from pseudolabel_kit.engine.evaluate import measure
+from pseudolabel_kit.engine.failure import resumable_step
 from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
@@ -62,6 +63,8 @@ class Loop:
         if self.progress.step == 0:
             self.warn(*oddities.before(self))
         while self.progress.step < self.clock.total:
+            if self.consistency_due() or self.round_due():
+                self.save()  # a survey that fails loses nothing
             if self.consistency_due():
                 self.begin_consistency()
             if self.round_due():
@@ -91,9 +94,10 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-        step = self.feed.step(number, self.weights(number))
-        loss = self.wrapped(step)
-        self.fabric.backward(loss)
+        with resumable_step(self):
+            step = self.feed.step(number, self.weights(number))
+            loss = self.wrapped(step)
+            self.fabric.backward(loss)
         if self.config.optimiser.clip:
             self.fabric.clip_gradients(
                 self.wrapped,
@@ -119,16 +123,18 @@ class Loop:
             "segmentation": loss.segmentation,
             CONSISTENCY: schedule.grown(loss.consistency, since, ramp),
         } | {
-            reference: loss.classification * self.clock.weight(explainer.loss_ramp(), number)
+            reference: loss.classification * self.clock.weight(guard.ramp(explainer), number)
             for reference, explainer in self.learner.method.explainers.items()
         }
 
     def consistency_due(self) -> bool:
-        """Whether L_u joins at this step by the clock; a criterion is watched at epochs."""
+        """Whether L_u joins at this step; a criterion is watched at epochs."""
         start = self.config.loss.consistency_start
         if not self.labels or self.progress.consistency_began is not None:
             return False
-        return not schedule.is_criterion(start) and self.progress.step >= self.clock.steps(start)
+        if schedule.is_criterion(start):
+            return self.progress.reached
+        return self.progress.step >= self.clock.steps(start)
 
     def round_due(self) -> bool:
         """Whether a round of pseudo labels begins at this step."""
@@ -146,8 +152,9 @@ class Loop:
         seed_everything(self.config.train.seed, self.progress.step, "round")
         teacher, unlabelled = self.learner.teacher(), self.streams.unlabelled
         with isolated(teacher), torch.no_grad(), self.fabric.autocast():
-            self.learner.method.fuser.survey(
-                teacher,  # type: ignore[arg-type]
+            guard.survey(
+                self.learner.method.fuser,
+                teacher,
                 self.feed.batches(self.feed.labelled),
                 self.feed.batches(unlabelled, self.feed.pool()),
             )
@@ -189,7 +196,7 @@ class Loop:
         if self.progress.consistency_began is not None:
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
-            self.begin_consistency()
+            self.progress.reached = True
         value = self.selected(table)
         if value is not None and (self.progress.best is None or value > self.progress.best):
             self.progress.best = value
@@ -225,14 +232,18 @@ class Loop:
     def audit(self, rows: Subset) -> Record:
         """Judge the labels that the teacher would give these rows now; no part remembers them."""
         seed_everything(self.config.train.seed, self.progress.step, "audit")
+        failed: guard.Failed = {}
         with isolated(self.learner.states):
-            return watch.audit(
+            record = watch.audit(
                 self.learner.teacher(),
                 self.learner.method,
                 rows,
                 debias=self.config.loss.debias,
                 device=self.fabric.device,
+                failed=failed if self.learner.isolates else None,
             )
+        self.log.spared(failed, self.progress.step)
+        return record
 
     def due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and at the end, happens now."""

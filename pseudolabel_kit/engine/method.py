@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pseudolabel_kit.config import MethodConfig
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Backbone, Explainer, Fuser, Part, Perturbation, Task
 from pseudolabel_kit.plugin.build import build
@@ -51,7 +52,7 @@ class Method:
         parts |= {f"explainer {i}": e for i, e in enumerate(self.explainers.values())}
         parts |= {f"perturbation {i}": p for i, p in enumerate(self.perturbations)}
         for part in parts.values():
-            part.begin(task)
+            guard.begin(part, task)
         return nn.ModuleDict({role: p.state for role, p in parts.items() if p.state is not None})
 
 

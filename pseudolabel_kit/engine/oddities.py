@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pseudolabel_kit.engine import schedule
+from pseudolabel_kit.engine import guard, schedule
 from pseudolabel_kit.engine.step import CONSISTENCY
 from pseudolabel_kit.interfaces import Fuser
 
@@ -23,7 +23,7 @@ def before(loop: Loop) -> Iterator[str]:
     if loop.labels and schedule.is_criterion(start) and not len(loop.streams.val):
         yield f"there are no val rows to reach {start} on: L_u never joins"
     yield from _rounds(loop)
-    starts = {r: e.loss_ramp().start for r, e in loop.learner.method.explainers.items()}
+    starts = {r: guard.ramp(e).start for r, e in loop.learner.method.explainers.items()}
     if loop.labels and not schedule.is_criterion(start):
         starts[CONSISTENCY] = start
     for name, start in starts.items():
@@ -53,8 +53,14 @@ def _rounds(loop: Loop) -> Iterator[str]:
 
 
 def after(loop: Loop) -> Iterator[str]:
-    """What can be told after the last step: that L_u waited for a measure in vain."""
-    if loop.labels and loop.progress.consistency_began is None:
+    """What can be told after the last step: who failed, and for what L_u waited in vain."""
+    began = loop.progress.consistency_began
+    for reference, count in loop.progress.failures.items():
+        steps = loop.clock.total - (began or 0)
+        yield (
+            f"explainer '{reference}' failed in {count} of {steps} steps; its evidence was left out"
+        )
+    if loop.labels and began is None and not loop.progress.reached:
         start, held = loop.config.loss.consistency_start, len(loop.streams.held or ())
         yield (
             f"L_u never joined: {start} was not reached; "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,6 +17,7 @@ from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine import checkpoint, provenance
 from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint, DamagedError
 from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.guard import Failed, warn_of
 from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.setup import make_fabric, make_model
@@ -50,17 +52,30 @@ class Predictor:
             return predict(self.model, self._moved(images), self.method, debias=False)
 
     def explain(self, images: Tensor) -> tuple[Prediction, Mapping[str, Evidence]]:
-        """The answer to images (B,C,H,W), and each explainer's evidence for it by reference."""
+        """The answer to images (B,C,H,W), and each explainer's evidence for it by reference.
+
+        Of a run that isolates errors, explainers that fail are warned of and left out.
+        """
         moved = self._moved(images)
-        with self.fabric.autocast(), isolated(self.model):
+        with self.fabric.autocast(), isolated(self.model), self._spared() as failed:
             prediction = predict(self.model, moved, self.method, debias=False)
-            return prediction, explain(self.model, self.method.explainers, moved, prediction)
+            chosen = self.method.explainers
+            return prediction, explain(self.model, chosen, moved, prediction, failed)
 
     def label(self, images: Tensor) -> Labelled:
         """What the run would teach of images (B,C,H,W): prediction, evidence, pseudo labels."""
         moved, debias = self._moved(images), self.config.loss.debias
-        with self.fabric.autocast():
-            return pseudo_label(self.model, self.method, moved, debias=debias, explained=True)
+        with self.fabric.autocast(), self._spared() as failed:
+            return pseudo_label(
+                self.model, self.method, moved, debias=debias, explained=True, failed=failed
+            )
+
+    @contextmanager
+    def _spared(self) -> Iterator[Failed | None]:
+        """Where failures of explainers are noted, to be warned of; None where they stop it."""
+        failed: Failed = {}
+        yield failed if self.config.train.isolate_errors == "warn" else None
+        warn_of(failed)
 
     def _moved(self, images: Tensor) -> Tensor:
         expected = (self.task.channels, *self.task.size)

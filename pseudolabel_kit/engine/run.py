@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine import cost, strips
 from pseudolabel_kit.engine.checkpoint import Progress, newest
 from pseudolabel_kit.engine.evaluate import measure, write_evaluation
+from pseudolabel_kit.engine.failure import resumable
 from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
@@ -40,10 +41,13 @@ from pseudolabel_kit.engine.setup import (
     require_even_batches,
 )
 from pseudolabel_kit.engine.signals import stop_requests
-from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.plugin.build import read_recipe
+from pseudolabel_kit.errors import PluginError, RunError, UserError
+from pseudolabel_kit.plugin import Tracker
+from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
+from pseudolabel_kit.plugin.discovery import in_a_line
 from pseudolabel_kit.plugin.hooks import Outcome
+from pseudolabel_kit.plugin.reference import parse_list
 from pseudolabel_kit.report.page import write_report
 from pseudolabel_kit.report.records import read_records
 
@@ -109,15 +113,17 @@ def train(
     chosen = _configuration(config, out, resume=resume)
     if out is not None and not resume:
         RunFolder(Path(out)).refuse(overwrite=overwrite)
-    method, data = Method.build(chosen.method), open_store(chosen.data, progress)
+    method = Method.build(chosen.method)
     strips.explainers(chosen)  # refused now where misspelt, not when the run is over
+    trackers = [build("tracker", each) for each in parse_list(chosen.train.tracker)]
+    data = open_store(chosen.data, progress)
     fabric = make_fabric(chosen)
     fabric.launch()
     folder = RunFolder(Path(fabric.broadcast(str(out or default_folder(chosen)))))
     goes_on = resume and folder.trained()
     loop = assemble(chosen, method, data, fabric, folder, observers, resume=goes_on)
     try:
-        _claim(loop, data, resume=resume, overwrite=overwrite)
+        _claim(loop, data, trackers, resume=resume, overwrite=overwrite)
         return _train(loop, resume=resume)
     finally:
         folder.unlock()
@@ -143,11 +149,20 @@ def _configuration(
     return configure(config or {})
 
 
-def _claim(loop: Loop, data: tuple[Store, Splits], *, resume: bool, overwrite: bool) -> None:
+def _claim(
+    loop: Loop,
+    data: tuple[Store, Splits],
+    trackers: Sequence[Tracker],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
     """The first process makes the folder its own; where it cannot, every process ends."""
     folder, problem = loop.folder, None
     if loop.fabric.is_global_zero:
         try:
+            for tracker in trackers:
+                _observe(loop, tracker)
             folder.reopen() if resume else folder.create(loop.config, overwrite=overwrite)
             if folder.trained():
                 origin = require_same_data(folder, loop.config.data.source, *data)
@@ -155,30 +170,48 @@ def _claim(loop: Loop, data: tuple[Store, Splits], *, resume: bool, overwrite: b
             else:  # a new run, or one that was killed before its first checkpoint
                 origin = provenance(loop.config, *data, loop.fabric, loop.learner)
             folder.write_json(FILE, origin)
-        except RunError as error:
+        except (PluginError, RunError) as error:
             problem = error
     if problem := loop.fabric.broadcast(problem):
         raise problem
+
+
+def _observe(loop: Loop, tracker: Tracker) -> None:
+    """From now on tell a tracker of the run.
+
+    Raises:
+        PluginError: it refuses, or what it made is no observer.
+    """
+    try:
+        loop.log.observers.add(tracker.origin, tracker.observe(loop.log.run))
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's code: it may raise anything
+        raise PluginError(f"{tracker.origin}: {in_a_line(error)}") from error
 
 
 def _train(loop: Loop, *, resume: bool) -> Run:
     fabric, folder = loop.fabric, loop.folder
     run, observed = loop.log.run, loop.log.observers
     outcome: Outcome = "failed"
-    observed.run_started(run)
     try:
+        observed.run_started(run)
         hashed = folder.config_hash()
         found = newest(folder.checkpoints, hashed, warn=loop.warn) if resume else None
         if found:
             loop.restore(found)
         elif fabric.is_global_zero:
             folder.rewind(0)  # what was logged before the first checkpoint will be logged again
-        with stop_requests() as stop:
-            ended = loop.run(stop)
-        outcome = "finished" if ended else "interrupted"
-        if ended and fabric.is_global_zero:
-            conclude(folder, loop)
+        with resumable(loop):
+            with stop_requests() as stop:
+                ended = loop.run(stop)
+            outcome = "finished" if ended else "interrupted"
+            if ended and fabric.is_global_zero:
+                conclude(folder, loop)
         fabric.barrier()
+    except KeyboardInterrupt:  # a second one: the first waits for the step
+        outcome = "interrupted"
+        raise
     finally:
         observed.run_ended(run, outcome)
     stopped = None if ended else stop.number or int(SIGTERM)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.splits import Splits, hold_out
 from pseudolabel_kit.data.store import Store, Subset
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
@@ -22,8 +23,9 @@ from pseudolabel_kit.engine.schedule import Clock, epoch_length, is_criterion
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.interfaces import Backbone, Batch, Fuser, Prediction, Task
+from pseudolabel_kit.interfaces import Backbone, Batch, Fuser, Task
 from pseudolabel_kit.isolate import isolated
+from pseudolabel_kit.plugin.blame import FaultError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +107,9 @@ def make_model(config: Config, method: Method, task: Task) -> tuple[nn.Module, n
     """The network and the states of all parts, initialised from the seed alone."""
     seed_everything(config.train.seed, "weights")
     states = method.begin(task)
-    model = method.backbone.build(task)
-    model.eval()
-    images = torch.zeros(1, task.channels, *task.size)
+    model = guard.build(method.backbone, task).eval()
     with torch.no_grad():
-        _check_heads(config.method.backbone, model(images), task)
+        guard.forward(method.backbone, model, torch.zeros(1, task.channels, *task.size))
     return model, states
 
 
@@ -118,14 +118,14 @@ def make_learner(
 ) -> Learner:
     """The module that trains; `pretrain` unless a checkpoint will bring its weights."""
     model, states = make_model(config, method, task)
-    twin = method.backbone.build(task) if config.method.teacher == "twin" else None
+    twin = guard.build(method.backbone, task) if config.method.teacher == "twin" else None
     if twin and type(method.fuser).survey is not Fuser.survey:
         raise ConfigError(
             f"method.teacher = 'twin': {config.method.fuser} surveys rows with one network; "
             "expected frozen, ema or self"
         )
     for network in filter(None, (model, twin)) if pretrain else ():
-        method.backbone.pretrain(network)
+        guard.pretrain(method.backbone, network)
     learner = Learner(
         model,
         method,
@@ -133,6 +133,7 @@ def make_learner(
         twin=twin,
         augment=config.augment,
         debias=config.loss.debias,
+        isolates=config.train.isolate_errors == "warn",
         mean_over_processes=lambda counts: fabric.all_reduce(counts, reduce_op="mean"),  # type: ignore[arg-type,return-value]
     )
     return learner.train()
@@ -141,15 +142,23 @@ def make_learner(
 def rehearse(learner: Learner) -> None:
     """Label black images and take a step on them, so that parts that do not fit are told at once.
 
-    The step is a copy's, in training mode as it will be: nothing of it stays.
+    The step is a copy's, in training mode as it will be: nothing of it stays. An explainer
+    whose failures are isolated is only warned of, unless it says itself that it does not fit.
 
     Raises:
         ConfigError, PluginError: as the parts say it.
     """
     task, method = learner.method.backbone.task, learner.method
     black = torch.zeros(2, task.channels, *task.size)
+    failed: guard.Failed | None = {} if learner.isolates else None
     with isolated(learner.states):
-        pseudo_label(learner.model, method, black, debias=learner.debias, explained=True)
+        pseudo_label(
+            learner.model, method, black, debias=learner.debias, explained=True, failed=failed
+        )
+    for error in (failed or {}).values():
+        if error is not None and not isinstance(error, FaultError):
+            raise error
+    guard.warn_of(failed or {})
     weights = dict.fromkeys(("classification", "segmentation", *method.explainers), 1.0)
     labels = method.fuser.reads != "nothing"
     step = Step(
@@ -247,18 +256,3 @@ def require_even_batches(config: Config, processes: int) -> None:
                 f"train.batch_size: {rows} {name} rows a step do not divide among {processes} "
                 "processes"
             )
-
-
-def _check_heads(backbone: str, prediction: Prediction, task: Task) -> None:
-    expected = {
-        "class_logits": (1, len(task.classes)),
-        "mask_logits": (1, task.mask_channels, *task.size),
-    }
-    for name, shape in expected.items():
-        head = getattr(prediction, name)
-        if head is not None and tuple(head.shape) != shape:
-            raise ConfigError(
-                f"backbone {backbone}: {name} has shape {tuple(head.shape)}, expected {shape}"
-            )
-    if prediction.class_logits is None and prediction.mask_logits is None:
-        raise ConfigError(f"backbone {backbone}: neither classifies nor segments")

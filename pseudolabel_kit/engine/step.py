@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.config import AugmentConfig
 from pseudolabel_kit.data.augment import weak_view
+from pseudolabel_kit.engine import guard
+from pseudolabel_kit.engine.guard import Failed
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, View
 
 CONSISTENCY = "consistency"
-SUPERVISED = ("classification", "segmentation")
 
 
 class Step:
@@ -37,6 +38,7 @@ class Step:
         weights: the weight of each loss term at this step; a term at 0 is not computed.
         terms: the value of every loss term, unweighted, filled in by the step.
         pseudo: the pseudo labels of the unlabelled rows, filled in where there are any.
+        failed: what became of explainers, filled in where failing does not stop the run.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Step:
         self.weights = weights
         self.terms: dict[str, Tensor] = {}
         self.pseudo: PseudoLabels | None = None
+        self.failed: Failed = {}
 
     @property
     def rows(self) -> dict[str, int]:
@@ -65,6 +68,7 @@ class Learner(nn.Module):
         states: what the parts keep; trained and saved with the student.
         augment: the weak view.
         debias: whether w is undone in the teacher's logits.
+        isolates: whether explainers that fail are left out of a step.
         mean_over_processes: averages a count over all processes.
     """
 
@@ -77,6 +81,7 @@ class Learner(nn.Module):
         twin: nn.Module | None = None,
         augment: AugmentConfig,
         debias: bool,
+        isolates: bool = False,
         mean_over_processes: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
@@ -86,6 +91,7 @@ class Learner(nn.Module):
         self.method = method
         self.augment = augment
         self.debias = debias
+        self.isolates = isolates
         self.mean_over_processes = mean_over_processes
         self.teacher: Callable[[], nn.Module] = lambda: self.model
 
@@ -114,11 +120,12 @@ class Learner(nn.Module):
             return []
         if not step.weights[CONSISTENCY]:
             return [View(batch=weak, pseudo=PseudoLabels())]
-        pseudo = pseudo_label(teacher, self.method, weak.image, debias=self.debias).pseudo
-        step.pseudo = step.pseudo or pseudo
+        failed = step.failed if self.isolates else None
+        found = pseudo_label(teacher, self.method, weak.image, debias=self.debias, failed=failed)
+        pseudo, step.pseudo = found.pseudo, step.pseudo or found.pseudo
         views = [View(batch=weak, pseudo=pseudo)]
         for perturbation in self.method.perturbations:
-            views = [new for view in views for new in perturbation.perturb(view, labelled)]
+            views = [new for view in views for new in guard.perturb(perturbation, view, labelled)]
         return views
 
     def learn(
@@ -131,14 +138,17 @@ class Learner(nn.Module):
         """One student's terms: one forward pass over all its rows, then what each row teaches."""
         batch = concatenate([labelled, *taught_once(view.batch for view in views)])
         first = len(labelled.image)
-        answer = student(batch.image, **feature_changes(student, first, views))
+        changes = feature_changes(student, first, views)
+        backbone, fuser = self.method.backbone, self.method.fuser
+        answer = guard.forward(backbone, student, batch.image, finite=False, **changes)
         terms = self.supervised(answer, batch, weights)
         if not weights[CONSISTENCY]:
             return terms
         sure = answer.rows(slice(0, first))
         for view in views:
-            rows = slice(first, first + len(view.batch.image))
-            found = self.method.fuser.loss(answer.rows(rows), view.pseudo, sure)
+            count = len(view.batch.image)
+            rows = slice(first, first + count)
+            found = guard.consistent(fuser, answer.rows(rows), view.pseudo, sure, count)
             add(terms, {f"{CONSISTENCY}.{kind}": term for kind, term in found.items()})
             first = rows.stop
         return terms
@@ -147,16 +157,10 @@ class Learner(nn.Module):
         self, answer: Prediction, batch: Batch, weights: Mapping[str, float]
     ) -> dict[str, LossTerm]:
         """What rows with a label or a mask teach the backbone, and what explainers train."""
-        terms = dict(self.method.backbone.loss(answer, batch))
-        if strange := [name for name in terms if name.partition(".")[0] not in SUPERVISED]:
-            raise PluginError(
-                f"backbone: loss term '{strange[0]}' has no weight: expected a name that begins "
-                f"with {' or '.join(SUPERVISED)}"
-            )
+        terms = guard.supervised(self.method.backbone, answer, batch)
         for reference, explainer in self.method.explainers.items():
-            term = explainer.loss(answer, batch) if weights[reference] else None
-            if term is not None:
-                terms[reference] = term
+            if weights[reference]:
+                terms |= guard.refined(reference, explainer, answer, batch)
         return terms
 
     def total(self, terms: Mapping[str, LossTerm], step: Step) -> Tensor:

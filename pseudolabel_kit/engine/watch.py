@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.audit import Audit, Record
+from pseudolabel_kit.engine.guard import Failed
 from pseudolabel_kit.engine.label import predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.isolate import isolated
@@ -15,34 +17,48 @@ ROWS = 16
 
 
 def audit(
-    teacher: nn.Module, method: Method, rows: Subset, *, debias: bool, device: torch.device
+    teacher: nn.Module,
+    method: Method,
+    rows: Subset,
+    *,
+    debias: bool,
+    device: torch.device,
+    failed: Failed | None = None,
 ) -> Record:
     """Label rows as they are, without augmentation, and judge the labels by what is known.
 
-    Never touches a training stream: `rows` may know the truth of unlabelled rows.
+    Never touches a training stream: `rows` may know the truth of unlabelled rows. Where
+    `failed` is given, explainers that fail are left out and noted there.
     """
     judge = Audit(method.backbone.task.lesion_classes)
     for start in range(0, len(rows), ROWS):
         batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
-        found = pseudo_label(teacher, method, batch.image, debias=debias)
+        found = pseudo_label(teacher, method, batch.image, debias=debias, failed=failed)
         judge.update(found.pseudo, found.prediction, found.evidence, batch)
-    return judge.compute() | diagnose(teacher, method, rows, debias=debias, device=device)
+    told = diagnose(teacher, method, rows, debias=debias, device=device, failed=failed)
+    return judge.compute() | told
 
 
 def diagnose(
-    teacher: nn.Module, method: Method, rows: Subset, *, debias: bool, device: torch.device
+    teacher: nn.Module,
+    method: Method,
+    rows: Subset,
+    *,
+    debias: bool,
+    device: torch.device,
+    failed: Failed | None = None,
 ) -> Record:
     """What each explainer that is read says of its own maps: "ig.completeness_error"."""
     if not len(rows) or method.fuser.reads != "evidence":
         return {}
-    batch = rows.batch(range(min(ROWS, len(rows))), device=device)
+    batch, record = rows.batch(range(min(ROWS, len(rows))), device=device), Record()
     with isolated(teacher):
         prediction = predict(teacher, batch.image, method, debias=debias)
-        return {
-            f"{reference}.{name}": value
-            for reference, explainer in method.explainers.items()
-            for name, value in explainer.diagnose(teacher, batch.image, prediction).items()  # type: ignore[arg-type]
-        }
+        for reference, explainer in method.explainers.items():
+            with guard.spared(failed, reference, explainer, teacher):
+                told = guard.diagnose(explainer, teacher, batch.image, prediction)
+                record |= {f"{reference}.{name}": value for name, value in told.items()}
+    return record
 
 
 def labelled_share(rows: Subset) -> float | None:

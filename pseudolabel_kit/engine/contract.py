@@ -1,0 +1,186 @@
+"""What parts may give: types, shapes and ranges, checked as it passes through a run.
+
+Shapes and types cost nothing; the ends of all values of one answer are brought from the
+device together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.interfaces import LossTerm, Prediction, PseudoLabels, Task, View
+from pseudolabel_kit.plugin.blame import RefusedError
+
+SLACK = 1e-4  # beyond a range, for what rounding does; of low precision, one of its steps
+ROWS_SLACK = 1e-3  # of class probabilities, that their sum is 1
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A tensor whose values must be finite and lie from `low` to `high`."""
+
+    name: str
+    values: Tensor
+    low: float
+    high: float
+    slack: float = SLACK
+
+    def holds(self, least: float, most: float) -> bool:
+        """Whether these ends are within; NaN is not."""
+        slack = max(self.slack, torch.finfo(self.values.dtype).eps)
+        within = self.low - slack <= least and most <= self.high + slack
+        return within and math.isfinite(least) and math.isfinite(most)
+
+    def refusal(self, least: float, most: float) -> RefusedError:
+        """What is wrong, in words."""
+        nan, infinite = (int(test(self.values).sum()) for test in (torch.isnan, torch.isinf))
+        found = f"with values from {least:.4g} to {most:.4g}"
+        if nan or infinite:
+            kinds = (f"{nan} NaN" if nan else "", f"{infinite} infinite" if infinite else "")
+            found = f"with {' and '.join(filter(None, kinds))} of {self.values.numel()} values"
+        return RefusedError(f"{self.name} {found}: expected {self._expected}")
+
+    @property
+    def _expected(self) -> str:
+        if math.isfinite(self.high):
+            same = self.low == self.high
+            return f"{self.low:g}" if same else f"values in [{self.low:g}, {self.high:g}]"
+        return "finite values" if self.low < 0 else "finite values of 0 or more"
+
+
+def require(*ranges: Range) -> None:
+    """Refuse values out of range.
+
+    Raises:
+        RefusedError: with what was found, and what was expected.
+    """
+    if not ranges:
+        return
+    ends = torch.stack([end.float() for r in ranges for end in r.values.detach().aminmax()])
+    found = ends.tolist()
+    for each, least, most in zip(ranges, found[::2], found[1::2], strict=True):
+        if not each.holds(least, most):
+            raise each.refusal(least, most)
+
+
+def tensor(found: object, name: str, *shapes: Shape, device: torch.device | None = None) -> Tensor:
+    """A tensor of floating point numbers that has one of these shapes, on this device.
+
+    Raises:
+        RefusedError: it is something else.
+    """
+    expected = " or ".join(map(str, dict.fromkeys(shapes)))
+    if not isinstance(found, Tensor):
+        raise RefusedError(f"{name} as {_kind(found)}: expected a tensor {expected}")
+    if tuple(found.shape) not in shapes:
+        raise RefusedError(f"{name} of shape {tuple(found.shape)}: expected {expected}")
+    if not found.is_floating_point():
+        raise RefusedError(f"{name} of {found.dtype}: expected floating point numbers")
+    if device is not None and found.device != device:
+        raise RefusedError(f"{name} on {found.device}: expected it on {device}")
+    return found
+
+
+def prediction(found: object, images: Tensor, task: Task, *, finite: bool) -> Prediction:
+    """A model's answer to images (B,C,H,W), the values looked at only where `finite`."""
+    if not isinstance(found, Prediction):
+        raise RefusedError(f"{_kind(found)}: expected a Prediction")
+    rows, _, *size = images.shape
+    shapes = {
+        "class_logits": (rows, len(task.classes)),
+        "mask_logits": (rows, task.mask_channels, *size),
+    }
+    heads = {name: head for name in shapes if (head := getattr(found, name)) is not None}
+    if not heads:
+        raise RefusedError("a Prediction without class_logits and mask_logits: expected either")
+    checked = {name: tensor(head, name, shapes[name]) for name, head in heads.items()}
+    if finite:
+        require(*(Range(name, head, -math.inf, math.inf) for name, head in checked.items()))
+    return found
+
+
+def evidence(found: object, images: Tensor, mask_channels: int) -> Tensor:
+    """An explainer's map of images (B,C,H,W), detached."""
+    rows, _, *size = images.shape
+    shapes = (rows, 1, *size), (rows, mask_channels, *size)
+    map_ = tensor(found, "evidence", *shapes, device=images.device)
+    require(Range("evidence", map_, 0, 1))
+    return map_.detach()
+
+
+def pseudo_labels(found: object, images: Tensor, task: Task) -> PseudoLabels:
+    """What a fuser, or a perturbation, would teach of images (B,C,H,W)."""
+    ranges = label_ranges(found, images, task)
+    require(*ranges)
+    assert isinstance(found, PseudoLabels)
+    return found
+
+
+def label_ranges(found: object, images: Tensor, task: Task) -> list[Range]:
+    """The ranges that pseudo labels must keep; types, shapes and pairs are checked here."""
+    if not isinstance(found, PseudoLabels):
+        raise RefusedError(f"{_kind(found)}: expected PseudoLabels")
+    rows, _, *size = images.shape
+    expected = {
+        "mask": ((rows, task.mask_channels, *size), 1.0),
+        "mask_weight": ((rows, 1, *size), math.inf),
+        "label": ((rows, len(task.classes)), 1.0),
+        "label_weight": ((rows,), math.inf),
+    }
+    for name in ("mask", "label"):
+        pair = (getattr(found, name), getattr(found, f"{name}_weight"))
+        if (pair[0] is None) is not (pair[1] is None):
+            given, missing = (name, f"{name}_weight")[:: 1 if pair[1] is None else -1]
+            raise RefusedError(f"{given} without {missing}: expected both or neither")
+    ranges = []
+    for field in fields(found):
+        value = getattr(found, field.name)
+        if value is None:
+            continue
+        shape, most = expected[field.name]
+        if tensor(value, field.name, shape, device=images.device).requires_grad:
+            raise RefusedError(f"{field.name} that carries gradients: expected it detached")
+        ranges.append(Range(field.name, value, 0, most))
+    if found.label is not None:
+        ranges.append(Range("the rows' sums of label", found.label.sum(dim=1), 1, 1, ROWS_SLACK))
+    return ranges
+
+
+def loss_terms(found: object, rows: int) -> dict[str, LossTerm]:
+    """Terms by name, of so many rows; what their totals are worth is told by the log."""
+    if not isinstance(found, Mapping):
+        raise RefusedError(f"{_kind(found)}: expected a mapping from names to LossTerm")
+    counts = []
+    for name, term in found.items():
+        if not isinstance(name, str) or not isinstance(term, LossTerm):
+            raise RefusedError(f"{name!r}: {_kind(term)}: expected a LossTerm by its name")
+        tensor(term.total, f"'{name}' with a total", (rows,))
+        count = tensor(term.count, f"'{name}' with a count", (rows,))
+        counts.append(Range(f"'{name}' with a count", count, -math.inf, math.inf))
+    require(*counts)
+    return dict(found)
+
+
+def views(found: object, given: View, task: Task) -> list[View]:
+    """The views that a perturbation made of one: the same rows, as images, with their labels."""
+    if not isinstance(found, Sequence) or not all(isinstance(view, View) for view in found):
+        raise RefusedError(f"{_kind(found)}: expected a sequence of View")
+    if not found:
+        raise RefusedError("no view: expected at least one")
+    image, ranges = given.batch.image, []
+    for view in found:
+        shown = tensor(view.batch.image, "image", tuple(image.shape), device=image.device)
+        ranges.append(Range("image", shown, 0, 1))
+        ranges += label_ranges(view.pseudo, image, task)
+    require(*ranges)
+    return list(found)
+
+
+def _kind(found: object) -> str:
+    return "None" if found is None else f"a {type(found).__name__}"

@@ -1,0 +1,69 @@
+"""How a run ends where a part fails: with one line that says how to go on, once it is mended."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pseudolabel_kit.engine import checkpoint
+from pseudolabel_kit.engine.undo import undone
+from pseudolabel_kit.errors import PluginError, RunError
+from pseudolabel_kit.files import write_text
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.engine.loop import Loop
+
+
+class StoppedError(PluginError):
+    """A part stopped the run; the message says from where it goes on."""
+
+
+@contextmanager
+def resumable(loop: Loop) -> Iterator[None]:
+    """Around a whole run, for what it does between two steps and when it is over.
+
+    Raises:
+        StoppedError: a part failed; its traceback is in the folder, and checkpoints are as
+            they were.
+    """
+    if loop.fabric.is_global_zero:
+        loop.folder.failure.unlink(missing_ok=True)
+    try:
+        yield
+    except StoppedError:
+        raise
+    except PluginError as error:
+        raise _stopped(loop, error, f"after step {loop.progress.step}") from error
+
+
+@contextmanager
+def resumable_step(loop: Loop) -> Iterator[None]:
+    """Around a step until its weights move: a step that a part fails in was never begun.
+
+    With several processes the others wait in the step, and nothing can be saved.
+
+    Raises:
+        StoppedError: a part failed; the run goes on with this very step.
+    """
+    try:
+        with undone(loop.learner):
+            yield
+    except PluginError as error:
+        if loop.fabric.world_size == 1:
+            with suppress(RunError):  # a full disk: then an earlier checkpoint is named
+                loop.save()
+        raise _stopped(loop, error, f"in step {loop.progress.step + 1}") from error
+
+
+def _stopped(loop: Loop, error: PluginError, when: str) -> StoppedError:
+    """The message; promises no file that is not there."""
+    run, told = loop.folder.path, [f"{error}, {when}"]
+    with suppress(RunError):
+        write_text(loop.folder.failure, "".join(traceback.format_exception(error)))
+        told.append(f"traceback: {loop.folder.failure}")
+    last = checkpoint.last_step(loop.folder.checkpoints)
+    begins = "begins anew" if last is None else f"goes on from step {last}"
+    told.append(f"once it is mended, `plk train --resume {run}` {begins}")
+    return StoppedError("; ".join(told))
