@@ -5,7 +5,28 @@ from __future__ import annotations
 from pseudolabel_kit.plugin.component import Component
 from pseudolabel_kit.plugin.hooks import hookimpl
 
-COMPONENTS: list[Component] = []
+PLK_CONTRACT = 1
+
+COMPONENTS = [
+    Component(
+        "tracker",
+        "tensorboard",
+        "plk_tracking.tensorboard:TensorBoard",
+        "Curves and the configuration for TensorBoard, in the run's folder.",
+    ),
+    Component(
+        "tracker",
+        "mlflow",
+        "plk_tracking.mlflow:MLflow",
+        "An MLflow run, in a local file store or on a server.",
+    ),
+    Component(
+        "tracker",
+        "wandb",
+        "plk_tracking.wandb:WandB",
+        "A Weights & Biases run, offline unless asked otherwise.",
+    ),
+]
 
 
 @hookimpl

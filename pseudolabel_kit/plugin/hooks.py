@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import pluggy
 
+from pseudolabel_kit.plugin.trace import trace_hooks
+
 if TYPE_CHECKING:
     from pseudolabel_kit.config import Config
     from pseudolabel_kit.interfaces import PseudoLabels
@@ -94,6 +96,7 @@ def manager(name: str, plugin: object) -> pluggy.PluginManager:
         unmarked = [f"{hook} lacks @hookimpl" for hook in HOOKS if hasattr(plugin, hook)]
         why = unmarked[0] if unmarked else f"it implements no hook of {PROJECT}"
         raise pluggy.PluginValidationError(plugin, why)
+    trace_hooks(alone, name)
     return alone
 
 
@@ -102,13 +105,14 @@ def _warn(message: str) -> None:
 
 
 class Observers:
-    """Calls the observing hooks of every plugin that has them, and costs nothing otherwise.
+    """Calls the observing hooks of whoever has them, and costs nothing otherwise.
 
-    A hook that raises is named, warned of once and switched off; the run goes on.
+    A hook that raises is named, warned of and switched off with all others of its observer, but
+    for `plk_run_ended`, in which it may close what it opened; the run goes on.
 
     Args:
         managers: the plugins, each alone in its manager, by name.
-        warn: told once of each hook that is switched off; by default a `RuntimeWarning`.
+        warn: told of each hook that raised; by default a `RuntimeWarning`.
     """
 
     def __init__(
@@ -116,17 +120,20 @@ class Observers:
         managers: Iterable[tuple[str, pluggy.PluginManager]] = (),
         warn: Callable[[str], None] = _warn,
     ) -> None:
-        plugins = list(managers)
         self._warn = warn
-        self._listeners: dict[str, list[tuple[str, pluggy.HookCaller]]] = {
-            hook: [
-                (name, caller)
-                for name, alone in plugins
-                if (caller := getattr(alone.hook, hook)).get_hookimpls()
-            ]
-            for hook in HOOKS
-            if hook != "plk_components"
+        self._listeners: dict[str, list[tuple[str, pluggy.PluginManager]]] = {
+            hook: [] for hook in HOOKS if hook != "plk_components"
         }
+        for name, alone in managers:
+            self._add(f"plugin '{name}'", alone)
+
+    def add(self, who: str, observer: object) -> None:
+        """Tell one more observer from now on; `who` is what messages call it.
+
+        Raises:
+            pluggy.PluginValidationError: as by `manager`.
+        """
+        self._add(who, manager(who, observer))
 
     def run_started(self, run: Run) -> None:
         """Tell that the run begins."""
@@ -154,14 +161,23 @@ class Observers:
         """Tell how the run ended."""
         self._tell("plk_run_ended", run=run, outcome=outcome)
 
+    def _add(self, who: str, alone: pluggy.PluginManager) -> None:
+        for hook, listeners in self._listeners.items():
+            if getattr(alone.hook, hook).get_hookimpls():
+                listeners.append((who, alone))
+
     def _tell(self, hook: str, **event: object) -> None:
-        listeners = self._listeners[hook]
-        for name, caller in tuple(listeners):
+        for who, alone in tuple(self._listeners[hook]):
             try:
-                caller(**event)
+                getattr(alone.hook, hook)(**event)
             except Exception as error:  # a stranger's code: whatever it raises must not end the run
-                listeners.remove((name, caller))
+                self._switch_off(who, alone)
                 self._warn(
-                    f"hook {hook} of plugin '{name}' is switched off, "
+                    f"hook {hook} of {who} is switched off, "
                     f"it raised {type(error).__name__}: {error}"
                 )
+
+    def _switch_off(self, who: str, alone: pluggy.PluginManager) -> None:
+        for hook, listeners in self._listeners.items():
+            if hook != "plk_run_ended" and (who, alone) in listeners:
+                listeners.remove((who, alone))
