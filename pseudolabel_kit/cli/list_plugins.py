@@ -62,9 +62,12 @@ def _print_parts(offers: list[Offer], names: dict[Offer, str]) -> None:
     room = max(out.width - indent, 20) if out.is_terminal else sys.maxsize
     for kind, group in groupby(offers, key=lambda offer: offer.component.kind):
         _say(f"\n{kind}", style="bold")
-        for each in group:
-            start = f"  {names[each]:{name_width}}  {each.plugin:{plugin_width}}  "
-            _say(start + f"\n{' ' * indent}".join(wrap(each.component.summary, room)))
+        lines = [
+            f"  {names[each]:{name_width}}  {each.plugin:{plugin_width}}  "
+            + f"\n{' ' * indent}".join(wrap(each.component.summary, room))
+            for each in group
+        ]
+        _say("\n".join(lines))
 
 
 def _say(text: str, style: str | None = None) -> None:
