@@ -1,0 +1,124 @@
+"""Runs the lines of a page's `sh` blocks: `plk` in this process, and with short trainings."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import invalidate_caches
+from pathlib import Path
+
+import pytest
+from docs_page import ROOT
+from tiny import PHANTOM, cache_folder
+
+from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.compare.spec import read_spec
+from pseudolabel_kit.config import read_toml
+from pseudolabel_kit.plugin.catalogue import catalogue
+
+SHORT = {
+    "train.steps": "4",
+    "train.batch_size": "2",
+    "evaluate.bootstrap": "10",
+    "evaluate.figures": "1",
+    "data.cache": cache_folder(),
+}
+PIP = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--upgrade")
+
+
+class Shell:
+    """What a page's commands are typed into.
+
+    Args:
+        site: where `pip install` puts things; on the path.
+        patch: undoes what a line changes in this process.
+    """
+
+    def __init__(self, site: Path, patch: pytest.MonkeyPatch) -> None:
+        self.site = site
+        self.patch = patch
+        self.known: Mapping[str, Callable[[list[str]], None]] = {
+            "plk": self.plk,
+            "pip": self.pip,
+            "pytest": self.pytest,
+            "python": self.python,
+            "cd": self.cd,
+        }
+
+    def run(self, code: str) -> None:
+        """Every line of a block; what is not known here is refused, not skipped."""
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            with self.patch.context() as here:
+                while words and "=" in words[0]:
+                    here.setenv(*words.pop(0).split("=", 1))
+                if words:
+                    assert words[0] in self.known, f"nobody here knows how to run: {line}"
+                    self.known[words[0]](words[1:])
+
+    def plk(self, words: list[str]) -> None:
+        """A command line of ours; a study of examples/ is read, test_examples.py runs it."""
+        catalogue.cache_clear()
+        if words[0] == "compare" and words[1].startswith("examples/"):
+            read_spec(ROOT / words[1])
+            return
+        code = call([*words, *shortened(words)])
+        assert code == 0, f"plk {shlex.join(words)} ended with {code}"
+
+    def pip(self, words: list[str]) -> None:
+        """`pip install [-e] FOLDER`, for real, into the site."""
+        folders = [word for word in words[1:] if word != "-e"]
+        assert words[0] == "install", words
+        assert all(word.startswith(".") for word in folders), f"not a folder here: {words}"
+        self.subprocess("-m", "pip", "install", *PIP, "--target", str(self.site), *folders)
+        invalidate_caches()
+        self.forget()
+
+    def pytest(self, words: list[str]) -> None:
+        """The tests of an author's package, in a process of their own."""
+        self.subprocess("-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+
+    def python(self, words: list[str]) -> None:
+        """A script."""
+        runpy.run_path(words[0], run_name="__main__")
+
+    def cd(self, words: list[str]) -> None:
+        """Another folder, until the page ends."""
+        os.chdir(words[0])
+
+    def forget(self) -> None:
+        """Import anew what the site holds."""
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(self.site)):
+                del sys.modules[name]
+
+    def subprocess(self, *words: str) -> None:
+        """This Python, in a process of its own; what it says is printed here."""
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+        print(done.stdout, done.stderr)
+        assert done.returncode == 0, shlex.join(words)
+
+
+def shortened(words: Sequence[str]) -> list[str]:
+    """What is added to a line so that it takes a second: few steps on a small phantom."""
+    if words[0] not in ("train", "compare") or "--resume" in words:
+        return []
+    settings = dict(SHORT)
+    if "--quick" in words:
+        settings = {"data.cache": SHORT["data.cache"]}
+    elif not names_data(words):
+        settings["data.source"] = PHANTOM
+    added = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return [*added, "--seeds", "1", "--jobs", "2"] if words[0] == "compare" else added
+
+
+def names_data(words: Sequence[str]) -> bool:
+    """Whether a line says which images, itself or by the file that it names."""
+    if "--data" in words or any(word.startswith("data.source=") for word in words):
+        return True
+    tables = [read_toml(Path(word)) for word in words[1:2] if word.endswith(".toml")]
+    return any("source" in {**t, **t.get("common", {})}.get("data", {}) for t in tables)
