@@ -48,6 +48,10 @@ def to_evidence(attribution: Tensor) -> Tensor:
 
 
 def smooth(maps: Tensor) -> Tensor:
-    """Maps (B,1,H,W) under two 3x3 means (about a Gaussian of 1.2 pixels), edges mirrored."""
-    padded = F.pad(maps, (2, 2, 2, 2), mode="reflect")
+    """Maps (B,1,H,W) under two 3x3 means (about a Gaussian of 1.2 pixels), edges mirrored.
+
+    Where a side has less than three pixels there is nothing to mirror, and edges are repeated.
+    """
+    mode = "reflect" if min(maps.shape[-2:]) > 2 else "replicate"
+    padded = F.pad(maps, (2, 2, 2, 2), mode=mode)
     return F.avg_pool2d(F.avg_pool2d(padded, 3, stride=1), 3, stride=1)

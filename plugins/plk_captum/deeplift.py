@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import captum.attr  # type: ignore[import-untyped]
+import torch
 from torch import Tensor, nn
 
 from plk_captum.adapter import ask
@@ -31,7 +32,9 @@ class DeepLift(Attribution):
         fit = ((module, _fit(module, len(shapes))) for module, shapes in ran.items())
         new = {module: other for module, other in fit if other is not None}
         lift = captum.attr.DeepLift(exchanged(scores, new))
-        return ask(lift, images, label, baselines=base)
+        # In half precision its quotients of small differences overflow.
+        with torch.autocast(images.device.type, enabled=False):
+            return ask(lift, images, label, baselines=base)
 
 
 def _fit(module: nn.Module, times: int) -> nn.Module | None:

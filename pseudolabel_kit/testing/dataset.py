@@ -1,0 +1,157 @@
+"""What a dataset owes."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import defaultdict
+from typing import ClassVar, get_args
+
+import numpy as np
+
+from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
+from pseudolabel_kit.plugin.build import build
+from pseudolabel_kit.plugin.component import Kind
+from pseudolabel_kit.testing.fault import require, sound
+from pseudolabel_kit.testing.options import OptionConformance
+
+READ = 12  # rows whose pixels are looked at, spread over the dataset
+
+
+class DatasetConformance(OptionConformance):
+    """`rows`, `read` and `fingerprint`: the same answers every time, in any process."""
+
+    kind: ClassVar[Kind] = "dataset"
+
+    def part(self) -> Dataset:
+        """The dataset, newly opened by its reference."""
+        return build("dataset", self.reference)
+
+    def test_rows_stand_in_one_order(self) -> None:
+        """`rows` gives the same rows in the same order, each with a name of its own."""
+        with sound("rows"):
+            one, other = list(self.part().rows()), list(self.part().rows())
+        require(bool(one), "there are no rows", "say in `rows` what there is, or refuse by name")
+        require(
+            one == other,
+            "rows come in another order, or with other content, the second time",
+            "sort what the file system lists",
+        )
+        names = [row.name for row in one]
+        require(
+            len(set(names)) == len(names),
+            "two rows have one name",
+            "name each row after its file within the dataset: outputs are named so",
+        )
+
+    def test_labels_and_splits_are_known(self) -> None:
+        """Labels index the classes, splits are those of the contract, lesion classes exist."""
+        dataset = self.part()
+        classes, lesions = dataset.classes, dataset.lesion_classes
+        require(
+            len(set(classes)) == len(classes) > 1,
+            f"classes are {classes}",
+            "give two or more names, each once",
+        )
+        require(
+            all(0 <= each < len(classes) for each in lesions),
+            f"lesion_classes are {lesions} of {len(classes)} classes",
+            "give indices into `classes`",
+        )
+        for row in dataset.rows():
+            require(
+                row.label is None or 0 <= row.label < len(classes),
+                f"row '{row.name}' has label {row.label} of {len(classes)} classes",
+                "give an index into `classes`, or None",
+            )
+            require(
+                row.split is None or row.split in get_args(Split),
+                f"row '{row.name}' has split {row.split!r}",
+                f"give one of {', '.join(get_args(Split))}, or None",
+            )
+
+    def test_no_patient_is_on_two_sides(self) -> None:
+        """A patient's rows are on one side of val, test and training."""
+        sides: dict[str, set[str]] = defaultdict(set)
+        for row in self.part().rows():
+            if row.patient is not None and row.split is not None:
+                sides[row.patient].add(row.split.replace("unlabelled", "labelled"))
+        torn = sorted(patient for patient, found in sides.items() if len(found) > 1)
+        require(
+            not torn,
+            f"{len(torn)} patients are on two sides of the split",
+            "split by patient: models recognise a patient, and measures flatter",
+        )
+
+    def test_pixels_are_what_the_rows_promise(self) -> None:
+        """Images are float32 in [0, 1]; masks and regions are bool, and there where promised."""
+        dataset = self.part()
+        rows = list(dataset.rows())
+        for index in chosen(len(rows)):
+            with sound(f"read({index})"):
+                _sane(rows[index], dataset.read(index))
+
+    def test_pixels_are_the_same_twice_and_elsewhere(self) -> None:
+        """`read` and `fingerprint` say the same in another process."""
+        here, there = digest(self.reference), _elsewhere(self.reference)
+        require(
+            here == digest(self.reference) == there,
+            "fingerprint or pixels are others the second time, or in another process",
+            "draw nothing at random but from a seed that is an option; avoid hash(), which "
+            "differs between processes",
+        )
+
+
+def chosen(count: int) -> list[int]:
+    """Indices spread over a dataset."""
+    return sorted({round(n) for n in np.linspace(0, count - 1, min(READ, count))})
+
+
+def digest(reference: str) -> str:
+    """A hash of a dataset's fingerprint and of some of its pixels."""
+    dataset = build("dataset", reference)
+    found = hashlib.sha256(dataset.fingerprint().encode())
+    for index in chosen(len(dataset.rows())):
+        sample = dataset.read(index)
+        for pixels in (sample.image, sample.mask, sample.region):
+            found.update(b"" if pixels is None else np.ascontiguousarray(pixels).tobytes())
+    return found.hexdigest()
+
+
+def _elsewhere(reference: str) -> str:
+    code = f"from {__name__} import digest; print(digest({reference!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    require(
+        done.returncode == 0,
+        f"another process cannot open the dataset: {done.stderr.strip().splitlines()[-1:]}",
+        "open files by the options alone: nothing of this process is there",
+    )
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _sane(row: Row, sample: Sample) -> None:
+    image = sample.image
+    require(
+        image.dtype == np.float32 and image.ndim == 3,
+        f"row '{row.name}': the image is {image.dtype} {image.shape}",
+        "give float32 (C,H,W)",
+    )
+    require(
+        bool(np.isfinite(image).all()) and image.min() >= 0 and image.max() <= 1,
+        f"row '{row.name}': pixels lie in [{image.min():.3g}, {image.max():.3g}]",
+        "scale images to [0, 1] by what the format can hold, not by each image's own maximum",
+    )
+    promised = (("mask", row.has_mask, sample.mask), ("region", row.has_region, sample.region))
+    for name, wanted, pixels in promised:
+        require(
+            wanted == (pixels is not None),
+            f"row '{row.name}': has_{name} is {wanted}, yet read gives {'no' * wanted} {name}",
+            f"let has_{name} say whether read gives one",
+        )
+        if pixels is not None:
+            require(
+                pixels.dtype == np.bool_ and pixels.shape[1:] == image.shape[1:],
+                f"row '{row.name}': the {name} is {pixels.dtype} {pixels.shape}",
+                "give bool (K,H,W) of the image's height and width",
+            )

@@ -1,0 +1,63 @@
+"""Who learns: predictions that collect gradients, and rows whose missing truth is rubbish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.interfaces import Batch, Prediction
+from pseudolabel_kit.testing.fault import require
+
+
+def learning(prediction: Prediction) -> tuple[Prediction, list[Tensor]]:
+    """A prediction whose tensors are leaves that collect gradients, and those leaves."""
+    leaves: list[Tensor] = []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        leaves.append(tensor.detach().clone().requires_grad_())
+        return leaves[-1]
+
+    found = prediction
+    return Prediction(
+        class_logits=None if found.class_logits is None else leaf(found.class_logits),
+        mask_logits=None if found.mask_logits is None else leaf(found.mask_logits),
+        scales=tuple(
+            replace(s, features=leaf(s.features), weight=leaf(s.weight)) for s in found.scales
+        ),
+        sides=tuple(leaf(side) for side in found.sides),
+    ), leaves
+
+
+def garbled(batch: Batch) -> Batch:
+    """The batch with some truth taken away, and rubbish in its place.
+
+    Rows keep `has_label` and `has_mask` as they are in the batch; where those are false, label
+    and mask are others than before.
+    """
+    label = torch.where(batch.has_label, batch.label, batch.label.flip(0) * 0)
+    hidden = ~batch.has_mask[:, None, None, None]
+    return replace(batch, label=label, mask=torch.where(hidden, 1 - batch.mask, batch.mask))
+
+
+def gradients(loss: Tensor, leaves: Sequence[Tensor], call: str) -> dict[str, Tensor]:
+    """The gradient of a loss for every leaf that it reaches.
+
+    Raises:
+        FaultError: it reaches none, or one is not finite.
+    """
+    require(
+        loss.requires_grad,
+        f"no gradient leaves {call}: nothing would learn from it",
+        "compute it from the prediction, without .detach(), argmax or thresholds on it",
+    )
+    found = torch.autograd.grad(loss, list(leaves), allow_unused=True)
+    reached = {f"gradient {n}": g for n, g in enumerate(found) if g is not None}
+    require(
+        bool(reached) and all(bool(grad.isfinite().all()) for grad in reached.values()),
+        f"the gradients of {call} are missing, NaN or infinite",
+        "keep to F.logsigmoid, F.cross_entropy and clamp_min",
+    )
+    return reached

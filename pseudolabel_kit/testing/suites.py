@@ -1,0 +1,74 @@
+"""Running a suite without pytest: each promise, kept or broken, with the fault and its fix."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import getdoc
+from pathlib import Path
+
+from pseudolabel_kit.errors import UserError
+from pseudolabel_kit.plugin.component import Kind
+from pseudolabel_kit.testing.backbone import BackboneConformance
+from pseudolabel_kit.testing.conformance import Conformance
+from pseudolabel_kit.testing.dataset import DatasetConformance
+from pseudolabel_kit.testing.explainer import ExplainerConformance
+from pseudolabel_kit.testing.fault import FaultError
+from pseudolabel_kit.testing.fuser import FuserConformance
+from pseudolabel_kit.testing.perturbation import PerturbationConformance
+from pseudolabel_kit.testing.recipe import RecipeConformance
+
+SUITES: dict[Kind, type[Conformance]] = {
+    suite.kind: suite
+    for suite in (
+        BackboneConformance,
+        DatasetConformance,
+        ExplainerConformance,
+        FuserConformance,
+        PerturbationConformance,
+        RecipeConformance,
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of one promise.
+
+    Attributes:
+        check: the name of the method that tested it.
+        promise: what was promised, in one line.
+        fault: what was found; None where the promise was kept.
+        fix: what to change.
+    """
+
+    check: str
+    promise: str
+    fault: str | None = None
+    fix: str = ""
+
+
+def check(kind: Kind, reference: str) -> Iterator[Verdict]:
+    """Every promise of a part of this kind, one after the other."""
+    suite = type(f"Test{kind}", (SUITES[kind],), {"reference": reference})
+    for name in promises(suite):
+        promise = (getdoc(getattr(suite, name)) or name).split("\n")[0]
+        try:
+            getattr(suite(), name)()
+        except FaultError as fault:
+            yield Verdict(check=name, promise=promise, fault=fault.found, fix=fault.fix)
+        except UserError as error:
+            yield Verdict(check=name, promise=promise, fault=f"refused: {error}")
+        except Exception as error:  # a stranger's code: it may raise anything
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            found = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+            yield Verdict(check=name, promise=promise, fault=found)
+        else:
+            yield Verdict(check=name, promise=promise)
+
+
+def promises(suite: type[Conformance]) -> list[str]:
+    """The names of a suite's checks, those that every part owes first."""
+    names = (name for home in reversed(suite.__mro__) for name in vars(home))
+    return list(dict.fromkeys(name for name in names if name.startswith("test_")))

@@ -1,0 +1,150 @@
+"""Witnesses: what a part may not change, looked at before and after."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pseudolabel_kit.testing.fault import require
+
+
+def tensors(thing: object, name: str = "") -> dict[str, Tensor]:
+    """Every tensor within a dataclass, mapping, sequence or module's state, by its path."""
+    if isinstance(thing, Tensor):
+        return {name: thing}
+    if isinstance(thing, Mapping):
+        inner = {f"{name}[{key!r}]": value for key, value in thing.items()}
+    elif is_dataclass(thing) and not isinstance(thing, type):
+        inner = {f"{name}.{f.name}".strip("."): getattr(thing, f.name) for f in fields(thing)}
+    elif isinstance(thing, tuple | list):
+        inner = {f"{name}[{number}]": value for number, value in enumerate(thing)}
+    else:
+        return {}
+    return {
+        path: found for key, value in inner.items() for path, found in tensors(value, key).items()
+    }
+
+
+@contextmanager
+def unedited(call: str, **given: object) -> Iterator[None]:
+    """Nothing that the part was handed may have changed when the block ends.
+
+    Raises:
+        FaultError: a tensor was edited in place; it names the tensor.
+    """
+    before = {name: t.detach().clone() for name, t in tensors(given).items()}
+    yield
+    for name, now in tensors(given).items():
+        require(
+            torch.equal(before[name], now.detach()),
+            f"{call} edited {name} in place",
+            "work on a copy: x = x.clone(), or use the form without a trailing underscore",
+        )
+
+
+@contextmanager
+def untouched(call: str, model: nn.Module) -> Iterator[None]:
+    """The model must be as it was when the block ends: weights, buffers, modes, gradients, hooks.
+
+    Gradients are set to a sentinel first, one parameter is frozen and one module's mode is
+    unlike the others', so that a part that resets all alike is noticed.
+
+    Raises:
+        FaultError: it names the first difference.
+    """
+    _mark(model)
+    before = _traits(model)
+    yield
+    now = _traits(model)
+    fixes = {
+        "mode": "never call train() or eval(): the model comes in eval mode",
+        "grad": "use torch.autograd.grad(score, images) in place of backward()",
+        "requires_grad": "leave requires_grad alone: parameters come without gradients",
+        "hooks": "remove every hook that you register, also when something raises",
+        "buffer": "leave buffers alone, and load no state into the model",
+        "weight": "leave weights alone: work on a copy of the model",
+    }
+    for trait in before.keys() | now.keys():
+        kind, _, where = trait.partition(" of ")
+        require(
+            _alike(before.get(trait), now.get(trait)),
+            f"{call} changed the model: {kind} of '{where}'",
+            fixes[kind],
+        )
+
+
+@contextmanager
+def settings_kept(call: str) -> Iterator[None]:
+    """Torch's global switches and the seed of its generator stay as they are.
+
+    Raises:
+        FaultError: it names the switch.
+    """
+    before = _settings()
+    yield
+    for name, value in _settings().items():
+        require(
+            before[name] == value,
+            f"{call} changed {name} from {before[name]} to {value}",
+            "change no global setting and seed no global generator: the engine has seeded it",
+        )
+
+
+def seeded(seed: int = 0) -> None:
+    """Seed all global generators, as the engine does before every step."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def _mark(model: nn.Module) -> None:
+    parameters, modules = list(model.parameters()), list(model.modules())
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 7.0)
+    parameters[-1].requires_grad_(False)
+    for module in modules:
+        if isinstance(module, nn.Dropout) and module.p == 0:
+            module.train()
+
+
+def _traits(model: nn.Module) -> dict[str, Any]:
+    traits: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        traits[f"mode of {name}"] = module.training
+        traits[f"hooks of {name}"] = [
+            (key, len(value) if hasattr(value, "__len__") else bool(value))
+            for key, value in sorted(vars(module).items())
+            if "hook" in key and value is not None
+        ]
+    for name, buffer in model.named_buffers():
+        traits[f"buffer of {name}"] = buffer.detach().clone()
+    for name, parameter in model.named_parameters():
+        traits[f"weight of {name}"] = parameter.detach().clone()
+        traits[f"requires_grad of {name}"] = parameter.requires_grad
+        traits[f"grad of {name}"] = None if parameter.grad is None else parameter.grad.clone()
+    return traits
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "torch's seed": torch.initial_seed(),
+        "the default dtype": torch.get_default_dtype(),
+        "grad mode": torch.is_grad_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "the number of threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+    }
