@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pseudolabel_kit.plugin import Component, hookimpl
 
+PLK_CONTRACT = 1
+
 
 @hookimpl
 def plk_components() -> list[Component]:

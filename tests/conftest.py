@@ -31,10 +31,21 @@ class Site:
         self.folder = folder
 
     def install(
-        self, name: str, modules: Mapping[str, str], version: str = "1.0", distribution: str = ""
+        self,
+        name: str,
+        modules: Mapping[str, str],
+        version: str = "1.0",
+        distribution: str = "",
+        contract: object = 1,
     ) -> None:
-        """A distribution with one plugin, `name`, whose light module is the first of `modules`."""
+        """A distribution with one plugin, `name`, whose light module is the first of `modules`.
+
+        The light module says `contract`; with None it says none.
+        """
         distribution = distribution or f"dist-{name}"
+        light, source = next(iter(modules.items()))
+        if contract is not None:
+            modules = {**modules, light: f"{source}\nPLK_CONTRACT = {contract!r}\n"}
         for module, source in modules.items():
             (self.folder / f"{module}.py").write_text(source)
         info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
@@ -42,7 +53,6 @@ class Site:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         )
-        light = next(iter(modules))
         (info / "entry_points.txt").write_text(f"[pseudolabel_kit]\n{name} = {light}\n")
 
     def offer(self, name: str, *components: str, extra: str = "", **modules: str) -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from conftest import Site
+from rich.console import Console
 
+from pseudolabel_kit.cli import list_plugins
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.plugin.catalogue import catalogue
 
 PARTS = '''
 from dataclasses import dataclass
@@ -51,17 +55,73 @@ def parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("bad", {"light_bad": "import nothing_of_this_name"})
 
 
-def test_the_list_shows_parts_and_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_parts_by_kind_and_what_is_broken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert call(["plugins", "list"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["fuser", "mine", "aa", "Mine,", "[bold]."] in lines
-    assert ["dataset", "phantom", "builtin"] in [line[:3] for line in lines]
-    assert ["bad", "dist-bad", "1.0", "ModuleNotFoundError:"] in [line[:4] for line in lines]
+    text = capsys.readouterr().out
+    blocks = {block.split("\n")[0]: block.split("\n") for block in text.split("\n\n")}
+    assert re.fullmatch(r"contract 1 · \d+ plugins · 1 broken · \d+ parts", text.split("\n")[0])
+    assert ["mine", "aa", "Mine,", "[bold]."] in [line.split() for line in blocks["fuser"]]
+    assert [line.split()[:2] for line in blocks["dataset"][1:]] == [
+        ["phantom", "builtin"],
+        ["manifest", "builtin"],
+    ]
+    assert text.endswith(
+        "\n\nBroken: plugin 'bad' of dist-bad 1.0: "
+        "ModuleNotFoundError: No module named 'nothing_of_this_name'\n"
+    )
 
 
-def test_the_list_can_be_of_one_kind_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summaries_are_wrapped_for_people_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(list_plugins, "out", Console(force_terminal=True, width=80, no_color=True))
+    assert call(["plugins", "list", "--kind", "fuser"]) == 0
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    assert any(re.match(r" {20,}\S", line) for line in lines)
+
+
+def test_a_name_of_several_plugins_is_shown_as_it_must_be_written(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.offer("bb", '"fuser", "mine", "parts_aa:Mine", "Another."')
+    assert call(["plugins", "list"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^  aa/mine +aa +Mine", text, re.MULTILINE)
+    assert re.search(r"^  bb/mine +bb +Another", text, re.MULTILINE)
+    assert re.search(r"^  mine +aa +Also mine", text, re.MULTILINE)  # the explainer
+    assert "A name with '/' is offered by several plugins: write it so." in text
+
+
+def test_a_slow_plugin_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(list_plugins, "SLOW", 0.0)
+    assert call(["plugins", "list"]) == 0
+    assert re.search(r"Slow: plugin 'aa' takes 0\.\d\d s of every", capsys.readouterr().out)
+
+
+def test_a_kind_that_nobody_offers_is_an_empty_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLK_DISABLE_PLUGINS", "aa,bad,tracking")
+    assert call(["plugins", "list", "--kind", "tracker"]) == 0
+    assert "0 parts of kind tracker\n" in capsys.readouterr().out
+    site.offer("cc", '"tracker", "mine", "parts_cc:Mine", "Mine."')
+    catalogue.cache_clear()
+    assert call(["plugins", "list", "--kind", "tracker"]) == 0
+    assert "tracker\n  mine  cc  Mine.\n" in capsys.readouterr().out
+
+
+def test_the_list_can_be_of_one_kind_and_for_programs(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.install("loud", {"light_loud": "print('hello')"})
     assert call(["plugins", "list", "--kind", "explainer", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
+    assert listed["contract"] == 1
     assert {each["kind"] for each in listed["components"]} == {"explainer"}
     assert {
         "kind": "explainer",
@@ -69,9 +129,11 @@ def test_the_list_can_be_of_one_kind_and_for_programs(capsys: pytest.CaptureFixt
         "target": "parts_aa:Plain",
         "summary": "Also mine.",
         "plugin": "aa",
+        "reference": "mine",
     } in listed["components"]
-    assert {"name": "aa", "distribution": "dist-aa 1.0", "heavy": False} in listed["plugins"]
-    assert "bad" in [each["name"] for each in listed["broken"]]
+    seconds = {each["name"]: each["seconds"] for each in listed["plugins"]}
+    assert 0 < seconds["aa"] < 5
+    assert {"bad", "loud"} <= {each["name"] for each in listed["broken"]}
 
 
 def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pseudolabel_kit.plugin.component import Component
 from pseudolabel_kit.plugin.hooks import hookimpl
 
+PLK_CONTRACT = 1
 COMPONENTS = [
     Component(
         "explainer",

@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import tomli_w
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from pseudolabel_kit.cli.console import out
 from pseudolabel_kit.cli.list_plugins import list_parts
@@ -85,6 +83,9 @@ def _show_class(offer: Offer, part: type[Any]) -> None:
 
 
 def _print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, overflow="fold")

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pseudolabel_kit import interfaces
 from pseudolabel_kit.errors import PluginError, nearest
 from pseudolabel_kit.plugin import discovery
 from pseudolabel_kit.plugin.component import Component, Kind
 from pseudolabel_kit.plugin.discovery import Broken, Plugin
 from pseudolabel_kit.plugin.hooks import Observers, manager
-from pseudolabel_kit.plugin.tracker import Tracker
-
-CONTRACTS: dict[Kind, type] = {
-    "backbone": interfaces.Backbone,
-    "explainer": interfaces.Explainer,
-    "fuser": interfaces.Fuser,
-    "perturbation": interfaces.Perturbation,
-    "dataset": interfaces.Dataset,
-    "tracker": Tracker,
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,17 @@ class Catalogue:
             for component in plugin.components:
                 if kind in (None, component.kind):
                     yield Offer(component, plugin.name)
+
+    def names(self) -> dict[Offer, str]:
+        """What to call each part: "captum/ig" where several plugins offer an "ig" of its kind."""
+        offers = list(self.offers())
+        count = Counter((each.component.kind, each.component.name) for each in offers)
+        return {
+            each: str(each)
+            if count[each.component.kind, each.component.name] > 1
+            else each.component.name
+            for each in offers
+        }
 
     def find(self, kind: Kind, name: str) -> Offer:
         """The one part of this kind and name; `name` may be qualified, as "captum/ig".
@@ -121,9 +122,11 @@ def read(disabled: Set[str] = frozenset()) -> Catalogue:
     points = discovery.discover()
     off = disabled | discovery.disabled_names(points)
     loaded: list[Plugin | Broken] = []
+    taken: dict[str, str] = {}
     for point in points:
         if point.name not in off:
-            loaded.append(discovery.load(point, taken=[each.name for each in loaded]))
+            loaded.append(discovery.load(point, taken))
+            taken.setdefault(point.name, point.distribution)
     plugins = tuple(each for each in loaded if isinstance(each, Plugin))
     broken = tuple(each for each in loaded if isinstance(each, Broken))
     switched_off = tuple(sorted({point.name for point in points} & off))
@@ -131,10 +134,14 @@ def read(disabled: Set[str] = frozenset()) -> Catalogue:
 
 
 def _check(offer: Offer, part: Any) -> None:
+    from pseudolabel_kit import interfaces, plugin  # lists of parts do without
+
     kind = offer.component.kind
-    contract = CONTRACTS[kind]
+    home = plugin if kind == "tracker" else interfaces
+    contract: type = getattr(home, kind.capitalize())
+    expected = f"{home.__name__}.{contract.__name__}"
     who = f"{kind} '{offer.component.name}' of plugin '{offer.plugin}'"
     if not isinstance(part, type) or not issubclass(part, contract):
-        raise PluginError(f"{who}: {part!r} is not a subclass of interfaces.{contract.__name__}")
+        raise PluginError(f"{who}: {part!r} is not a subclass of {expected}")
     if missing := sorted(getattr(part, "__abstractmethods__", ())):
         raise PluginError(f"{who}: {part.__name__} does not define {', '.join(missing)}")

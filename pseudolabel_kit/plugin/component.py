@@ -12,10 +12,12 @@ Kind: TypeAlias = Literal[
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+CONTRACT = 1
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
-_CLASS = re.compile(rf"{_MODULE}:[A-Za-z_]\w*")
-_RESOURCE = re.compile(rf"{_MODULE}:\w[\w.-]*(/\w[\w.-]*)*\.toml")
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_CLASS = re.compile(rf"{MODULE.pattern}:[A-Za-z_]\w*")
+_RESOURCE = re.compile(rf"{MODULE.pattern}:\w[\w.-]*(/\w[\w.-]*)*\.toml")
 
 
 @dataclass(frozen=True)
