@@ -20,6 +20,7 @@ from plk_tracking.observer import Book, Observer
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin import Run, Tracker
 from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin.options import to_text
 
 # Asked for by MLflow itself: it reports its own use over the network unless told not to, and
 # refuses its file store, which it keeps but no longer extends, unless told that it is meant.
@@ -93,9 +94,9 @@ class _MLflowRun(Book):
         self._note = note
         self._held: list[Metric] = []
 
-    def describe(self, settings: Mapping[str, str]) -> None:
+    def describe(self, settings: Mapping[str, told.Setting]) -> None:
         """The configuration as parameters."""
-        parameters = [Param(key, value[:_LONGEST]) for key, value in settings.items()]
+        parameters = [Param(key, to_text(value)[:_LONGEST]) for key, value in settings.items()]
         for start in range(0, len(parameters), _PARAMETERS):
             self._client.log_batch(self._run_id, params=parameters[start : start + _PARAMETERS])
 

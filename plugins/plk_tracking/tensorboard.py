@@ -11,6 +11,7 @@ from plk_tracking.observer import Book, Observer
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin import Run, Tracker
 from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin.options import to_text
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -49,9 +50,9 @@ class _EventFiles(Book):
     def __init__(self, writer: SummaryWriter) -> None:
         self._writer = writer
 
-    def describe(self, settings: Mapping[str, str]) -> None:
+    def describe(self, settings: Mapping[str, told.Setting]) -> None:
         """The configuration as a table in Markdown, at step 0."""
-        rows = "".join(f"| {key} | `{value}` |\n" for key, value in settings.items())
+        rows = "".join(f"| {key} | `{to_text(value)}` |\n" for key, value in settings.items())
         self._writer.add_text("configuration", f"| key | value |\n|---|---|\n{rows}", 0)
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin import Run
@@ -17,12 +17,17 @@ from pseudolabel_kit.plugin.options import to_text
 if TYPE_CHECKING:
     from torch import Tensor
 
+Setting: TypeAlias = str | int | float | bool
+
 # A path begins where no word, no dot and no other slash stands before it: not in "captum/ig".
 _FOLDERS = re.compile(r"(?<![\w./\\~-])(?:~|[A-Za-z]:)?[\\/](?:[^\\/:,'\"\n]+[\\/])*(?=[^\\/\s])")
 
 
-def settings(run: Run) -> dict[str, str]:
-    """The configuration by dotted key, as text: {"train.steps": "400", ...}."""
+def settings(run: Run) -> dict[str, Setting]:
+    """The configuration by dotted key; what is neither a number nor a truth value is text.
+
+    {"train.steps": 400, "method.fuser": "sharpen", "optimiser.betas": "0.5/0.9", ...}
+    """
     return dict(_flat(run.config.model_dump(mode="json")))
 
 
@@ -56,9 +61,11 @@ def shares(pseudo: PseudoLabels) -> dict[str, Tensor]:
     }
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float):
+            yield f"{prefix}{key}", value
         else:
             yield f"{prefix}{key}", without_folders(to_text(value))

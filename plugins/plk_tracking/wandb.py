@@ -102,6 +102,7 @@ def _discreet() -> wandb.Settings:
     return wandb.Settings(
         silent=True,
         console="off",
+        host="",
         disable_code=True,
         disable_git=True,
         save_code=False,

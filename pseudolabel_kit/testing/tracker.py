@@ -20,7 +20,7 @@ from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.hooks import Outcome, manager
 from pseudolabel_kit.plugin.tracker import Tracker
-from pseudolabel_kit.testing.fault import require, sound
+from pseudolabel_kit.testing.fault import FaultError, require, sound
 from pseudolabel_kit.testing.options import OptionConformance
 from pseudolabel_kit.testing.samples import make_pseudo
 from pseudolabel_kit.testing.witness import settings_kept, unedited
@@ -122,10 +122,10 @@ class TrackerConformance(OptionConformance):
 
     @contextlib.contextmanager
     def _run(self) -> Iterator[PlayedRun]:
-        with tempfile.TemporaryDirectory(prefix="plk-check-") as folder:
-            with contextlib.chdir(folder):
-                config = Config.model_validate({"train": {"tracker": self.reference}})
-                yield PlayedRun(Path(folder) / "runs" / "played", config, 4)
+        config = Config.model_validate({"train": {"tracker": self.reference}})
+        place = tempfile.TemporaryDirectory(prefix="plk-check-")
+        with place as folder, contextlib.chdir(folder):
+            yield PlayedRun(Path(folder) / "runs" / "played", config, 4)
 
     def _observer(self, run: PlayedRun) -> pluggy.PluginManager:
         with sound("observe"):
@@ -133,10 +133,10 @@ class TrackerConformance(OptionConformance):
         try:
             return manager(self.reference, observer)
         except pluggy.PluginValidationError as error:
-            fault = " ".join(str(error).split())
-        fix = "mark methods of the observer with @hookimpl, named and signed as in the reference"
-        require(False, f"{type(observer).__name__} is no observer: {fault}", fix)
-        raise AssertionError
+            raise FaultError(
+                f"{type(observer).__name__} is no observer: {' '.join(str(error).split())}",
+                "mark its hooks with @hookimpl, named and signed as in the contract",
+            ) from error
 
     def _play(
         self, run: PlayedRun, first: int, outcome: Outcome, told: Mapping[str, Any] | None = None
