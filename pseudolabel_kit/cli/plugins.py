@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import tomli_w
 import typer
 
+from pseudolabel_kit.cli import check_plugin, new_plugin
 from pseudolabel_kit.cli.console import out
 from pseudolabel_kit.cli.list_plugins import list_parts
-from pseudolabel_kit.cli.new_plugin import EPILOG, new
 from pseudolabel_kit.errors import PluginError, nearest
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
 
@@ -25,7 +25,8 @@ def plugins() -> None:
 
 
 app.command("list")(list_parts)
-app.command("new", epilog=EPILOG)(new)
+app.command("new", epilog=new_plugin.EPILOG)(new_plugin.new)
+app.command("check", epilog=check_plugin.EPILOG)(check_plugin.check)
 
 
 @app.command("show")
@@ -43,10 +44,11 @@ def show(
         _show(installed, offer)
 
 
-def _names(offer: Offer) -> tuple[str, str, str]:
-    """What a part can be asked for by: its name, "plugin/name" and "kind/name"."""
+def _names(offer: Offer) -> list[str]:
+    """What a part can be asked for by: its name, "plugin/name", "kind/name", its old name."""
     part = offer.component
-    return part.name, str(offer), f"{part.kind}/{part.name}"
+    old = [part.formerly.name] if part.formerly else []
+    return [part.name, str(offer), f"{part.kind}/{part.name}", *old]
 
 
 def _show(installed: Catalogue, offer: Offer) -> None:
@@ -59,6 +61,8 @@ def _show(installed: Catalogue, offer: Offer) -> None:
     _say(f"{part.kind} {part.name}", style="bold")
     _say(part.summary)
     _say(f"From plugin '{offer.plugin}' ({origin}), {part.target}\n")
+    if part.formerly:
+        _say(f"Formerly '{part.formerly.name}', which goes in version {part.formerly.until}.\n")
     if recipe:
         _say(tomli_w.dumps(content))
     else:

@@ -24,6 +24,7 @@ from pseudolabel_kit.testing.samples import (
     make_task,
     make_view,
 )
+from pseudolabel_kit.testing.tracker import TrackerConformance
 
 __all__ = [
     "BackboneConformance",
@@ -33,6 +34,7 @@ __all__ = [
     "FuserConformance",
     "PerturbationConformance",
     "RecipeConformance",
+    "TrackerConformance",
     "make_batch",
     "make_evidence",
     "make_model",

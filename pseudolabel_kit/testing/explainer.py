@@ -16,7 +16,7 @@ from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance
+from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance, faint
 from pseudolabel_kit.testing.fault import may_refuse, require, sound
 from pseudolabel_kit.testing.learning import garbled, gradients, learning
 from pseudolabel_kit.testing.samples import detached, make_batch, make_model
@@ -70,7 +70,7 @@ class ExplainerConformance(RowConformance):
 
     def exchanged(self, before: Arguments, after: Arguments) -> Arguments:
         """The first image of `before` with the others of `after`, and the answer to them."""
-        images = torch.cat((before["images"][:1], after["images"][1:]))
+        images = torch.cat((before["images"][:1], faint(after["images"][1:])))
         return self.about(before["model"], images)
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:

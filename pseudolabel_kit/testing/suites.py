@@ -11,6 +11,7 @@ from pathlib import Path
 from pseudolabel_kit.errors import UserError
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing.backbone import BackboneConformance
+from pseudolabel_kit.testing.calls import RIVAL, CallConformance
 from pseudolabel_kit.testing.conformance import Conformance
 from pseudolabel_kit.testing.dataset import DatasetConformance
 from pseudolabel_kit.testing.explainer import ExplainerConformance
@@ -18,6 +19,7 @@ from pseudolabel_kit.testing.fault import FaultError
 from pseudolabel_kit.testing.fuser import FuserConformance
 from pseudolabel_kit.testing.perturbation import PerturbationConformance
 from pseudolabel_kit.testing.recipe import RecipeConformance
+from pseudolabel_kit.testing.tracker import TrackerConformance
 
 SUITES: dict[Kind, type[Conformance]] = {
     suite.kind: suite
@@ -28,6 +30,7 @@ SUITES: dict[Kind, type[Conformance]] = {
         FuserConformance,
         PerturbationConformance,
         RecipeConformance,
+        TrackerConformance,
     )
 }
 
@@ -51,7 +54,7 @@ class Verdict:
 
 def check(kind: Kind, reference: str) -> Iterator[Verdict]:
     """Every promise of a part of this kind, one after the other."""
-    suite = type(f"Test{kind}", (SUITES[kind],), {"reference": reference})
+    suite = suite_of(kind, reference)
     for name in promises(suite):
         promise = (getdoc(getattr(suite, name)) or name).split("\n")[0]
         try:
@@ -66,6 +69,25 @@ def check(kind: Kind, reference: str) -> Iterator[Verdict]:
             yield Verdict(check=name, promise=promise, fault=found)
         else:
             yield Verdict(check=name, promise=promise)
+
+
+def suite_of(kind: Kind, reference: str) -> type[Conformance]:
+    """The suite that tests this part."""
+    return type(f"Test{kind.title()}", (SUITES[kind],), {"reference": reference})
+
+
+def price(kind: Kind, reference: str) -> str | None:
+    """What a part's call costs beside a plain forward pass; None where it has no such call."""
+    suite = suite_of(kind, reference)()
+    if not isinstance(suite, CallConformance):
+        return None
+    call, forward = suite.price()
+    ratios = {
+        "time": call.seconds / forward.seconds,
+        "memory": call.peak / forward.peak,
+    }
+    told = " and ".join(f"{100 * ratio:.3g}% of the {what}" for what, ratio in ratios.items())
+    return f"{suite.call} takes {told} that a forward pass of {RIVAL} takes on 8 images of 64 x 64"
 
 
 def promises(suite: type[Conformance]) -> list[str]:

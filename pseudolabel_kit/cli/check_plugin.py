@@ -1,0 +1,108 @@
+"""`plk plugins check`: every promise of a part, kept or broken, and what the part costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pseudolabel_kit.cli.console import err, out
+from pseudolabel_kit.errors import PluginError, nearest
+from pseudolabel_kit.plugin.catalogue import Offer, catalogue
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.testing.suites import Verdict
+
+EPILOG = """
+\b
+Examples:
+  plk plugins check my-fuser                     the part, by its name
+  plk plugins check my-fuser:beta=2              with options
+  plk plugins check explainer/ig                 where two kinds have one name
+  plk plugins check manifest:path=scans          your data, as the contract wants it
+  plk plugins check my-plugin                    every part of a plugin
+"""
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="A part, with options if you like, or a plugin.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Test parts against the contract; exits with 1 where a promise is broken."""
+    asked, _, options = name.partition(":")
+    tail = f":{options}" if options else ""
+    with err.status("importing torch"):
+        from pseudolabel_kit.testing import suites
+
+    reports, broken, offers = [], 0, _matches(asked)
+    for offer in offers:
+        suites.suite_of(offer.component.kind, f"{offer}{tail}")().part()  # refused before a report
+    for offer in offers:
+        if not as_json:
+            out.print(f"{offer.component.kind} {offer}{tail}", style="bold", markup=False)
+        verdicts = []
+        for verdict in suites.check(offer.component.kind, f"{offer}{tail}"):
+            verdicts.append(verdict)
+            if not as_json:
+                _show(verdict)
+        broken += (faults := sum(verdict.fault is not None for verdict in verdicts))
+        price = None if faults else suites.price(offer.component.kind, f"{offer}{tail}")
+        reports.append(_as_table(offer, tail, verdicts, price))
+        if not as_json:
+            _conclude(len(verdicts), faults, price)
+    if as_json:
+        typer.echo(json.dumps(reports, indent=2))
+    raise typer.Exit(1 if broken else 0)
+
+
+def _matches(name: str) -> list[Offer]:
+    offers = list(catalogue().offers())
+    found = [offer for offer in offers if name in _names(offer)]
+    found = found or [offer for offer in offers if offer.plugin == name]
+    if not found:
+        known = [each for offer in offers for each in (*_names(offer), offer.plugin)]
+        raise PluginError(
+            f"there is no part or plugin '{name}'{nearest(name, known)}{catalogue().missing()}"
+        )
+    return found
+
+
+def _names(offer: Offer) -> Iterator[str]:
+    part = offer.component
+    yield from (part.name, str(offer), f"{part.kind}/{part.name}")
+
+
+def _show(verdict: Verdict) -> None:
+    if verdict.fault is None:
+        out.print(f"  [green]✓[/green] {_plain(verdict.promise)}", soft_wrap=True)
+        return
+    out.print(f"  [red]✗ {_plain(verdict.promise)}[/red]", soft_wrap=True)
+    out.print(f"      {verdict.fault}", markup=False, soft_wrap=True)
+    if verdict.fix:
+        out.print(f"      fix: {verdict.fix}", markup=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _conclude(promises: int, faults: int, price: str | None) -> None:
+    if price:
+        out.print(f"  {price}", style="dim", markup=False, soft_wrap=True)
+    told = f"{faults} of {promises} promises broken" if faults else f"{promises} promises kept"
+    out.print(f"  {told}\n", style="red" if faults else "green", markup=False)
+
+
+def _as_table(
+    offer: Offer, tail: str, verdicts: list[Verdict], price: str | None
+) -> dict[str, Any]:
+    return {
+        "kind": offer.component.kind,
+        "reference": f"{offer}{tail}",
+        "plugin": offer.plugin,
+        "price": price,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }

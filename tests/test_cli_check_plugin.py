@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Site
+
+from pseudolabel_kit.cli.main import call
+
+PARTS = '''
+from dataclasses import dataclass
+
+import torch
+
+from pseudolabel_kit.interfaces import Fuser, PseudoLabels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Fuser):
+    """The decoder's probability.
+
+    Attributes:
+        over: the rows that a mean is taken of: each by itself, or all.
+    """
+
+    over: bool = False
+
+    def fuse(self, prediction, evidence):
+        mask = prediction.need_masks("mean").float().sigmoid()
+        if self.over:
+            mask = mask / mask.amax()
+        return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+'''
+
+
+@pytest.fixture(autouse=True)
+def parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    site.offer("aa", '"fuser", "mean", "parts_mean:Mean", "The decoder alone."', parts_mean=PARTS)
+
+
+def test_a_sound_part_keeps_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "check", "mean"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("fuser aa/mean\n")
+    assert "  ✓ A row's answer stays when the other rows of its batch are exchanged.\n" in text
+    assert "fuse takes " in text
+    assert "that a forward pass of vgg-multiscale" in text
+    assert text.rstrip().endswith("promises kept")
+    assert "✗" not in text
+
+
+def test_a_fault_is_named_with_its_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "check", "mean:over=true"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    found = lines.index("  ✗ A row's answer stays when the other rows of its batch are exchanged.")
+    assert "row 0 changed with its batchmates" in lines[found + 1]
+    assert lines[found + 2].startswith("      fix: ")
+    assert lines[-2].endswith("promises broken")
+
+
+def test_a_plugin_is_checked_part_by_part_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "check", "aa", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert (report["kind"], report["reference"], report["plugin"]) == ("fuser", "aa/mean", "aa")
+    assert {verdict["fault"] for verdict in report["verdicts"]} == {None}
+    assert len(report["verdicts"]) > 20
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ("maen", "there is no part or plugin 'maen' (did you mean 'mean'?)"),
+        ("mean:oevr=true", "fuser 'aa/mean:oevr=true': there is no option 'oevr'"),
+        ("mean:over=maybe", "over=maybe: expected true|false"),
+        ("manifest", "dataset 'builtin/manifest': option 'path' must be given"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(
+    asked: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["plugins", "check", asked]) == 2
+    shown = capsys.readouterr()
+    assert complaint in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_a_recipe_has_no_price(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["plugins", "check", "recipe/supervised"]) == 0
+    assert "forward pass" not in capsys.readouterr().out
