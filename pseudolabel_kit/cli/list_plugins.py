@@ -80,15 +80,18 @@ def _as_tables(
     return {
         "contract": CONTRACT,
         "components": [
-            vars(offer.component) | {"plugin": offer.plugin, "reference": names[offer]}
+            {
+                "kind": offer.component.kind,
+                "name": offer.component.name,
+                "target": offer.component.target,
+                "summary": offer.component.summary,
+                "plugin": offer.plugin,
+                "reference": names[offer],
+            }
             for offer in offers
         ],
         "plugins": [
-            {
-                "name": each.name,
-                "distribution": each.distribution,
-                "seconds": round(each.seconds, 4),
-            }
+            {"name": each.name, "distribution": each.distribution, "seconds": each.seconds}
             for each in installed.plugins
         ],
         "broken": [vars(each) for each in installed.broken],

@@ -18,11 +18,20 @@ What raises the number is what breaks a plugin that kept to it: a public name, a
 flows, a hook or its argument that goes or means something else; a method or an argument that
 every author must now write; a promise to the parts that is taken back. What does not: a new
 name, kind or hook; a new field, argument or method with a default; a new check of what was
-promised before; whatever is not public. What is to go is deprecated for a version first.
+promised before; whatever is not public. What is to go is deprecated for a version first:
+`Formerly` keeps the old name of a part or of an option, for shipped plugins and for yours.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from pseudolabel_kit.deprecation import Formerly, former_attribute
 from pseudolabel_kit.plugin.component import CONTRACT, Component
 from pseudolabel_kit.plugin.hooks import Run, hookimpl
 from pseudolabel_kit.plugin.tracker import Tracker
 
-__all__ = ["CONTRACT", "Component", "Run", "Tracker", "hookimpl"]
+__all__ = ["CONTRACT", "Component", "Formerly", "Run", "Tracker", "hookimpl"]
+
+if not TYPE_CHECKING:  # for a type checker only the names of today exist
+
+    def __getattr__(name: str) -> Any:
+        return former_attribute(__name__, name)

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from pseudolabel_kit.deprecation import warn_renamed
 from pseudolabel_kit.errors import PluginError, nearest
 from pseudolabel_kit.plugin import discovery
 from pseudolabel_kit.plugin.component import Component, Kind
@@ -63,11 +64,14 @@ class Catalogue:
     def find(self, kind: Kind, name: str) -> Offer:
         """The one part of this kind and name; `name` may be qualified, as "captum/ig".
 
+        A part that was renamed is found by its old name too, with a `FutureWarning`.
+
         Raises:
             PluginError: nobody offers it, or several do and the name is not qualified.
         """
         offers = list(self.offers(kind))
-        matches = [offer for offer in offers if name in (offer.component.name, str(offer))]
+        matches = [each for each in offers if name in (each.component.name, str(each))]
+        matches = matches or self._renamed(offers, name)
         if len(matches) > 1:
             both = " or ".join(f"'{offer}'" for offer in matches)
             raise PluginError(f"several plugins offer the {kind} '{name}': say {both}")
@@ -75,6 +79,17 @@ class Catalogue:
             known = [offer.component.name for offer in offers] + list(map(str, offers))
             raise PluginError(f"there is no {kind} '{name}'{nearest(name, known)}{self.missing()}")
         return matches[0]
+
+    @staticmethod
+    def _renamed(offers: list[Offer], name: str) -> list[Offer]:
+        found = []
+        for each in offers:
+            part, old = each.component, each.component.formerly
+            if old is not None and name in (old.name, f"{each.plugin}/{old.name}"):
+                what = f"plugin '{each.plugin}': {part.kind}"
+                warn_renamed(what, old, part.name, stacklevel=4)
+                found.append(each)
+        return found
 
     def load(self, offer: Offer) -> type[Any]:
         """Import the class of a part (not of a recipe, which is a file).

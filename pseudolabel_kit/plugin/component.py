@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from pseudolabel_kit.deprecation import Formerly
+
 Kind: TypeAlias = Literal[
     "backbone", "explainer", "fuser", "perturbation", "dataset", "recipe", "tracker"
 ]
@@ -29,6 +31,7 @@ class Component:
         name: what references call it: letters, digits, '.', '_' and '-'.
         target: "package.module:Class"; for a recipe "package:path/in/package.toml".
         summary: one line for lists, ending in a full stop.
+        formerly: the name that it had, by which it is still found.
 
     Raises:
         ValueError: the kind is unknown, or the name or the target is malformed.
@@ -38,6 +41,7 @@ class Component:
     name: str
     target: str
     summary: str
+    formerly: Formerly | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
