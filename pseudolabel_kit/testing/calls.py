@@ -21,6 +21,7 @@ from pseudolabel_kit.testing.samples import GREY, TASKS, make_batch
 from pseudolabel_kit.testing.witness import seeded, settings_kept, tensors, unedited
 
 ROWS = 5  # unlike any number of channels, classes or features
+FAINT = 0.3
 FEW, MANY = 3, 12
 SLACK = 1.5  # of what is written, over strict proportion
 RIVAL = "vgg-multiscale:width=0.25"
@@ -228,24 +229,22 @@ class RowConformance(CallConformance):
     def test_no_row_depends_on_its_batchmates(self) -> None:
         """A row's answer stays when the other rows of its batch are exchanged."""
         for task in self.tasks:
-            before, after = (self.arguments(task, seed=seed) for seed in (0, 1))
-            one = self.answer(self.begun(task), before)
-            other = self.answer(self.begun(task), self.exchanged(before, after))
+            own, strangers = (self.arguments(task, seed=seed) for seed in (0, 1))
+            one = self.answer(self.begun(task), self.among(own, own, 1.0))
+            other = self.answer(self.begun(task), self.among(own, strangers, FAINT))
             require(
                 _same(first_row(one), first_row(other), 1e-4),
                 f"row 0 changed with its batchmates{_by(first_row(one), first_row(other))}",
                 "take minima, means and norms over dim=(1, 2, 3), never over the rows (dim 0)",
             )
 
-    def exchanged(self, before: Arguments, after: Arguments) -> Arguments:
-        """The first row of `before` with the other rows of `after`."""
-        mixed: Arguments = _merged(before, after)
+    def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
+        """The first row of `own`, faint, with the other rows of `mates`, as loud as is said.
+
+        Beside a faint row, louder mates decide any maximum, mean or norm over the rows.
+        """
+        mixed: Arguments = _among(own, mates, loudness)
         return mixed
-
-
-def faint(values: Tensor) -> Tensor:
-    """Values of another scale, so that a maximum or a norm over the rows cannot stay the same."""
-    return 0.3 * values if values.is_floating_point() else values
 
 
 def first_row(answer: object) -> dict[str, Tensor]:
@@ -271,19 +270,26 @@ def _by(one: object, other: object) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _merged(before: Any, after: Any) -> Any:
-    """The first row of one and the others of the other, in every tensor that has rows."""
-    if isinstance(before, Tensor):
-        rows = before.ndim and len(before) == ROWS
-        return torch.cat((before[:1], faint(after[1:]))) if rows else before
-    if isinstance(before, Mapping):
-        return {key: _merged(value, after[key]) for key, value in before.items()}
-    if isinstance(before, tuple):
-        return tuple(_merged(b, a) for b, a in zip(before, after, strict=True))
-    if is_dataclass(before) and not isinstance(before, type):
-        names = [f.name for f in fields(before)]
-        return replace(before, **{n: _merged(getattr(before, n), getattr(after, n)) for n in names})
-    return before
+def among(own: Tensor, mates: Tensor, loudness: float) -> Tensor:
+    """The first of a tensor's rows, faint, with the others of another's."""
+    if not own.is_floating_point():
+        return torch.cat((own[:1], mates[1:]))
+    return torch.cat((FAINT * own[:1], loudness * mates[1:]))
+
+
+def _among(own: Any, mates: Any, loudness: float) -> Any:
+    """`among` in every tensor that has rows."""
+    if isinstance(own, Tensor):
+        return among(own, mates, loudness) if own.ndim and len(own) == ROWS else own
+    if isinstance(own, Mapping):
+        return {key: _among(value, mates[key], loudness) for key, value in own.items()}
+    if isinstance(own, tuple):
+        return tuple(_among(o, m, loudness) for o, m in zip(own, mates, strict=True))
+    if is_dataclass(own) and not isinstance(own, type):
+        names = [f.name for f in fields(own)]
+        parts = {n: _among(getattr(own, n), getattr(mates, n), loudness) for n in names}
+        return replace(own, **parts)
+    return own
 
 
 def _load(state: nn.Module, saved: nn.Module) -> None:

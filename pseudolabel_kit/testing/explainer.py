@@ -16,7 +16,7 @@ from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance, faint
+from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance, among
 from pseudolabel_kit.testing.fault import may_refuse, require, sound
 from pseudolabel_kit.testing.learning import garbled, gradients, learning
 from pseudolabel_kit.testing.samples import detached, make_batch, make_model
@@ -68,10 +68,10 @@ class ExplainerConformance(RowConformance):
         black = torch.zeros(2, task.channels, *task.size)
         return [self.about(self.model(task), black + value) for value in (0.0, 0.5, 1.0)]
 
-    def exchanged(self, before: Arguments, after: Arguments) -> Arguments:
-        """The first image of `before` with the others of `after`, and the answer to them."""
-        images = torch.cat((before["images"][:1], faint(after["images"][1:])))
-        return self.about(before["model"], images)
+    def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
+        """The first image of `own`, faint, with the others of `mates`, and the answer to them."""
+        images = among(own["images"], mates["images"], loudness)
+        return self.about(own["model"], images)
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:
         """The model's answer under autocast; images stay float32."""
