@@ -217,8 +217,10 @@ def test_the_line_that_goes_on_can_be_pasted() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
-        (["{spec}", "--recipe", "a"], "plk compare: expected either SPEC.TOML or --recipe a,b,c"),
+        ([], "plk compare: expected either SPEC.TOML, or --recipe a,b and --fuser c,d"),
+        (["{spec}", "--recipe", "a"], "plk compare: expected either SPEC.TOML, or --recipe a,b"),
+        (["{spec}", "--fuser", "a"], "plk compare: expected either SPEC.TOML, or --recipe a,b"),
+        (["--fuser", "sharpen,shrpen"], "row 'shrpen': there is no fuser 'shrpen' (did you mean"),
         (["{spec}", "--set", "train.stps=1"], "c.toml: row 'A': there is no key 'train.stps'"),
         (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over it"),
         (["{spec}", "--set", "method.fuser=sharpn"], "row 'A': there is no fuser 'sharpn' (did"),

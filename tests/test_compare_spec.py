@@ -89,6 +89,14 @@ def test_recipes_alone_make_a_comparison() -> None:
     assert spec.title == "calibrated, calibrated-paper"
 
 
+def test_fusers_stand_below_recipes() -> None:
+    spec = spec_of(["supervised"], ["sharpen", "sharpen:temperature=1"])
+    assert [row.slug for row in spec.rows] == ["supervised", "sharpen", "sharpen-temperature-1"]
+    assert spec.baseline.name == "supervised"
+    config = spec.config(spec.rows[2], 0)
+    assert (config.recipe, config.method.fuser) == ("calibrated", "sharpen:temperature=1")
+
+
 @pytest.mark.parametrize(
     ("name", "slug"),
     [("U-Net", "u-net"), ("w/o CAM loss", "w-o-cam-loss"), ("Hu et al.", "hu-et-al")],

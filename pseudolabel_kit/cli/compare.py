@@ -29,6 +29,7 @@ Examples:
   plk compare examples/table4.toml --quick                    a minute, to see it work
   plk compare examples/table4.toml --out runs/table4 --jobs 2
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3 --data scans/
+  plk compare --recipe supervised --fuser sharpen,my-fuser    a new fuser beside the default's
   plk compare examples/rivals.toml --set train.epochs=30 --on ray
 
 \b
@@ -59,6 +60,7 @@ def compare(
     recipe: Annotated[Text, _option("Recipes to compare, with commas, the first the baseline.")] = (
         None
     ),
+    fuser: Annotated[Text, _option("Fusers to compare in the default recipe, with commas.")] = None,
     out: Annotated[
         Path | None, _option("The comparison's folder; default: runs/ and the name.", metavar="DIR")
     ] = None,
@@ -83,11 +85,11 @@ def compare(
     ] = False,
 ) -> None:
     """Train methods with several seeds and say how they differ."""
-    if (toml is None) == (recipe is None):
-        raise ConfigError("plk compare: expected either SPEC.TOML or --recipe a,b,c")
+    if (toml is None) == (recipe is None and fuser is None):
+        raise ConfigError("plk compare: expected either SPEC.TOML, or --recipe a,b and --fuser c,d")
     from pseudolabel_kit.cli.comparing import specification, start
 
     settings = [*([f"data.source={data}"] if data else []), *(settings or [])]
-    spec, name = specification(toml, recipe, seeds=seeds, settings=settings, quick=quick)
+    spec, name = specification(toml, recipe, fuser, seeds=seeds, settings=settings, quick=quick)
     folder = out or Path("runs") / name
     raise typer.Exit(start(spec, folder, jobs=jobs, on=on.value, overwrite=overwrite))

@@ -22,19 +22,29 @@ FAILED = 1
 
 
 def specification(
-    toml: Path | None, recipes: str | None, *, seeds: int | None, settings: list[str], quick: bool
+    toml: Path | None,
+    recipes: str | None,
+    fusers: str | None,
+    *,
+    seeds: int | None,
+    settings: list[str],
+    quick: bool,
 ) -> tuple[Spec, str]:
     """What the command line asks for, and a name for its folder."""
     if toml is not None:
         spec, name = read_spec(toml), toml.stem
     else:
-        names = [each.strip() for each in (recipes or "").split(",")]
-        spec, name = spec_of(names), "-".join(names).replace("/", "-")
+        spec = spec_of(_listed(recipes), _listed(fusers))
+        name = "-".join(row.slug for row in spec.rows)
     if quick:
         spec, name = spec.quickened(), f"{name}-quick"
     for text in settings:
         spec = spec.overlaid(assignment(text))
     return (spec.changed(seeds=tuple(range(seeds))) if seeds else spec), name
+
+
+def _listed(names: str | None) -> list[str]:
+    return [each.strip() for each in names.split(",")] if names else []
 
 
 def start(spec: Spec, folder: Path, *, jobs: int | None, on: str, overwrite: bool) -> int:

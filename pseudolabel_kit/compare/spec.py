@@ -232,14 +232,16 @@ def read_spec(path: Path) -> Spec:
     return _validated({"title": path.stem, **read_toml(path)}, str(path))
 
 
-def spec_of(recipes: Sequence[str]) -> Spec:
-    """The comparison of some recipes, the first of them the baseline.
+def spec_of(recipes: Sequence[str], fusers: Sequence[str] = ()) -> Spec:
+    """The comparison of recipes, then of fusers in the default recipe; the first is the baseline.
 
     Raises:
         ConfigError: one is named twice.
     """
-    tables = [{"name": name, "recipe": name} for name in recipes]
-    return _validated({"title": ", ".join(recipes), "row": tables}, "--recipe")
+    tables: list[Layer] = [{"name": name, "recipe": name} for name in recipes]
+    tables += [{"name": name, "method": {"fuser": name}} for name in fusers]
+    origin = " and ".join(["--recipe"] * bool(recipes) + ["--fuser"] * bool(fusers))
+    return _validated({"title": ", ".join([*recipes, *fusers]), "row": tables}, origin)
 
 
 def _validated(tables: Layer, origin: str) -> Spec:
