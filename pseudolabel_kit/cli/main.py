@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": "Measure a trained run on one side of the split.",
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
-    "plugins": "List the parts that are installed, or show one.",
+    "plugins": "List, show and check parts; begin one of your own.",
     "data": "Describe a dataset as it was understood.",
 }
 
@@ -38,6 +38,7 @@ Examples:
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk predict runs/first scans/ --out predictions
   plk plugins show sharpen
+  plk plugins new fuser my-fuser                  a package of your own
 """
 
 

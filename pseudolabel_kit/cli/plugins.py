@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback()
 def plugins() -> None:
-    """List the parts that are installed, or show one."""
+    """List, show and check parts; begin one of your own."""
 
 
 app.command("list")(list_parts)
