@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pluggy
 import pytest
 
 from pseudolabel_kit.plugin import hookimpl
@@ -54,6 +55,10 @@ class Faulty:
         raise ValueError("disk full")
 
     @hookimpl
+    def plk_event_raised(self) -> None:
+        self.calls += 100
+
+    @hookimpl
     def plk_run_ended(self) -> None:
         self.calls += 10
 
@@ -87,18 +92,32 @@ def test_every_observing_hook_has_its_caller() -> None:
     assert callers == set(HOOKS) - {"plk_components"}
 
 
-def test_a_hook_that_raises_is_named_once_and_switched_off_alone() -> None:
+def test_an_observer_that_raises_is_named_once_and_hears_but_the_end() -> None:
     faulty, listener, warnings = Faulty(), Listener(), list[str]()
     plugins: list[tuple[str, object]] = [("faulty", faulty), ("listener", listener)]
     observers = Observers([(name, manager(name, each)) for name, each in plugins], warnings.append)
     observers.step_ended(RUN, 1, {})
     observers.step_ended(RUN, 2, {})
+    observers.event_raised(RUN, 2, "info", "joins")
     observers.run_ended(RUN, "finished")
     assert warnings == [
         "hook plk_step_ended of plugin 'faulty' is switched off, it raised ValueError: disk full"
     ]
     assert faulty.calls == 11
-    assert listener.heard == [(1, {}), (2, {}), "finished"]
+    assert listener.heard == [(1, {}), (2, {}), ("info", "joins"), "finished"]
+
+
+def test_one_more_observer_is_told_under_the_name_it_is_given() -> None:
+    warnings = list[str]()
+    observers = Observers(warn=warnings.append)
+    observers.add("tracker 'faulty:a=1' of plugin 'mine'", Faulty())
+    observers.step_ended(RUN, 1, {})
+    assert warnings == [
+        "hook plk_step_ended of tracker 'faulty:a=1' of plugin 'mine' is switched off, "
+        "it raised ValueError: disk full"
+    ]
+    with pytest.raises(pluggy.PluginValidationError, match="implements no hook"):
+        observers.add("nobody", object())
 
 
 def test_two_observers_of_one_name_are_both_told() -> None:

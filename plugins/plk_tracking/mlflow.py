@@ -111,8 +111,10 @@ class _MLflowRun(Book):
         self._client.set_tag(self._run_id, NOTE, self._note[-5000:])
 
     def close(self, outcome: Outcome) -> None:
-        self._send()
-        self._client.set_terminated(self._run_id, STATUS[outcome])
+        try:
+            self._send()
+        finally:
+            self._client.set_terminated(self._run_id, STATUS[outcome])
 
     def _send(self) -> None:
         held, self._held = self._held, []

@@ -57,7 +57,7 @@ class _EventFiles(Book):
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            self._writer.add_scalar(name, value, step, new_style=True)
+            self._writer.add_scalar(name, value, step)
 
     def event(self, step: int, level: Level, text: str) -> None:
         self._writer.add_text(f"events/{level}", text, step)

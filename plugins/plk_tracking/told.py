@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Setting: TypeAlias = str | int | float | bool
 
 # A path begins where no word, no dot and no other slash stands before it: not in "captum/ig".
-_FOLDERS = re.compile(r"(?<![\w./\\~-])(?:~|[A-Za-z]:)?[\\/](?:[^\\/:,'\"\n]+[\\/])*(?=[^\\/\s])")
+_BEGIN = r"(?<![\w./\\~-])(?:~|[A-Za-z]:)?[\\/]"
+_FOLDERS = re.compile(_BEGIN + r"(?:[^\\/:,'\"\s][^\\/:,'\"\n]*[\\/])*(?=[^\\/\s])")
 
 
 def settings(run: Run) -> dict[str, Setting]:
