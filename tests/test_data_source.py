@@ -9,6 +9,7 @@ from data_support import noise, write_manifest, write_png
 from numpy.typing import NDArray
 
 from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.data.foreign import Foreign
 from pseudolabel_kit.data.phantom import Phantom
 from pseudolabel_kit.data.source import open_dataset, open_store
 from pseudolabel_kit.errors import ConfigError, DataError, PluginError
@@ -30,7 +31,8 @@ def test_a_manifest_or_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_reference() -> None:
-    assert open_dataset(DataConfig(source="phantom:seed=3:size=32")) == Phantom(seed=3, size=32)
+    found = open_dataset(DataConfig(source="phantom:seed=3:size=32"))
+    assert found == Foreign(dataset=Phantom(seed=3, size=32))
 
 
 def test_what_is_neither() -> None:

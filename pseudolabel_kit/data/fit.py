@@ -94,6 +94,8 @@ def _check(row: Row, sample: Sample) -> None:
     image = sample.image
     if image.ndim != 3:
         raise DataError(f"{row.name}: expected an image (C,H,W), got shape {image.shape}")
+    if image.dtype != np.float32:
+        raise DataError(f"{row.name}: the image is {image.dtype}, expected float32")
     if not np.isfinite(image).all():
         raise DataError(f"{row.name}: the image holds NaN or infinite pixels")
     if image.size == 0 or image.min() < 0 or image.max() > 1:
@@ -102,6 +104,11 @@ def _check(row: Row, sample: Sample) -> None:
     for what, wanted, given in promised:
         if wanted != (given is not None):
             raise DataError(f"{row.name}: the dataset promised {'a' if wanted else 'no'} {what}")
+        if given is not None and (given.ndim != 3 or given.dtype != np.bool_):
+            raise DataError(
+                f"{row.name}: the {what} is {given.dtype} of shape {given.shape}, "
+                "expected bool (K,H,W)"
+            )
         if given is not None and given.shape[-2:] != image.shape[-2:]:
             raise DataError(
                 f"{row.name}: the {what} is {_size(given.shape)}, the image {_size(image.shape)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.data.foreign import Foreign
 from pseudolabel_kit.data.manifest import Manifest
 from pseudolabel_kit.data.pack import Progress, describe
 from pseudolabel_kit.data.splits import Splits, assign
@@ -30,7 +31,7 @@ def open_dataset(config: DataConfig) -> Dataset:
     if _is_path(config.source):
         dataset: Dataset = Manifest(path=config.source)
     else:
-        dataset = build("dataset", _known(config.source))
+        dataset = Foreign(dataset=build("dataset", _known(config.source)))
     if not config.lesion_classes:
         return dataset
     return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.label import explain
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer
 from pseudolabel_kit.isolate import isolated
+from pseudolabel_kit.plugin.blame import FaultError
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.reference import parse_list
 
@@ -96,9 +99,11 @@ def more_evidence(predictor: Predictor, images: Tensor) -> dict[str, Evidence]:
         for reference, explainer in explainers(predictor.config).items():
             if reference in own:
                 continue
-            explainer.begin(predictor.task)
+            guard.begin(explainer, predictor.task)
             try:
                 found |= explain(predictor.model, {reference: explainer}, images, prediction)
+            except FaultError as error:
+                warnings.warn(f"{error}; its map is not shown", stacklevel=2)
             except PluginError:  # this backbone has nothing that this explainer could read
                 continue
     return found

@@ -1,0 +1,76 @@
+"""What a part raises becomes one line; what is not its fault stays what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from pseudolabel_kit.errors import ConfigError, DataError, PluginError
+from pseudolabel_kit.plugin.blame import FaultError, RefusedError, blamed, origin
+from pseudolabel_kit.plugin.build import build
+
+
+@dataclass(frozen=True)
+class Part:
+    def fuse(self, error: BaseException) -> None:
+        raise error
+
+
+def told(error: BaseException) -> str:
+    with pytest.raises(FaultError) as found, blamed(Part(), "fuse"):
+        Part().fuse(error)
+    assert found.value.__cause__ is error
+    return str(found.value)
+
+
+def test_the_line_names_part_method_error_and_place() -> None:
+    line = 1 + Path(__file__).read_text().splitlines().index("        raise error")
+    place = f"({Path(__file__)}:{line})"
+    assert told(ValueError("a\n  b")) == f"Part: fuse raised ValueError: a b {place}"
+    assert told(AssertionError()) == f"Part: fuse raised AssertionError {place}"
+    assert told(StopIteration("x")) == f"Part: fuse raised StopIteration: x {place}"
+
+
+def test_the_place_is_in_the_part_s_own_package() -> None:
+    with pytest.raises(FaultError) as found, blamed(Part(), "fuse"):
+        torch.zeros(2) @ torch.zeros(3)
+    assert str(found.value).startswith("Part: fuse raised RuntimeError: ")
+    with pytest.raises(FaultError) as found, blamed(build("fuser", "sharpen"), "fuse"):
+        torch._assert(False, "deep")
+    assert "torch/__init__.py:" in str(found.value)  # for want of a frame of its own
+
+
+def test_a_call_that_does_not_fit_has_no_place() -> None:
+    with pytest.raises(FaultError) as found, blamed(Part(), "fuse"):
+        Part().fuse()  # type: ignore[call-arg]
+    assert str(found.value).endswith("missing 1 required positional argument: 'error'")
+
+
+def test_a_long_story_is_cut() -> None:
+    assert len(told(ValueError("word " * 1000))) < 600
+
+
+def test_what_was_refused_is_told_with_its_giver() -> None:
+    with pytest.raises(FaultError) as found, blamed(build("fuser", "sharpen"), "fuse"):
+        raise RefusedError("a list: expected PseudoLabels")
+    assert str(found.value) == (
+        "fuser 'sharpen' of plugin 'calibrated': fuse gave a list: expected PseudoLabels"
+    )
+    assert origin(build("dataset", "phantom")) == "dataset 'phantom' of plugin 'builtin'"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(ConfigError("a"), DataError("b"), PluginError("c"), FaultError("d")),
+        *(KeyboardInterrupt(), SystemExit(2), MemoryError(), torch.OutOfMemoryError()),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_users_signals_and_memory_are_nobody_s_fault(error: BaseException) -> None:
+    with pytest.raises(type(error)) as found, blamed(Part(), "fuse"):
+        Part().fuse(error)
+    assert found.value is error
