@@ -40,7 +40,7 @@ def new(
     folder = out or Path(name)
     write(names, folder)
     typer.echo(
-        f"wrote {folder}: a {kind} that works, to be made yours in {method_file(names)}\n"
+        f"wrote {folder}: the {kind} {name}, which works; make it yours in {method_file(names)}\n"
         "next:\n"
         f"  cd {shlex.quote(str(folder))}\n"
         '  pip install -e ".[test]"\n'

@@ -12,7 +12,7 @@ from pseudolabel_kit.errors import ConfigError, nearest
 from pseudolabel_kit.plugin.catalogue import Catalogue
 from pseudolabel_kit.plugin.component import KINDS, Kind
 
-LONGEST = 40
+LONGEST = 30  # so that the lines it stands in are not too long
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SPOKEN_FOR = {"all", "none", "build", "dist", "tests"}  # words of ours, folders of setuptools
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pseudolabel_kit import __version__
 from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.plugin.component import Kind
+from pseudolabel_kit.plugin.component import CONTRACT, Kind
 from pseudolabel_kit.scaffold.names import Names
 
 SUMMARIES: dict[Kind, str] = {
@@ -75,8 +75,9 @@ def rendered(names: Names) -> Iterator[tuple[str, str]]:
         "train": training(names),
         "compared": names.kind in COMPARED,
         "version": __version__,
+        "contract": CONTRACT,
     }
-    for path, template in _files(names):
+    for path, template in files(names):
         yield path, templates.get_template(template).render(facts) if template else ""
 
 
@@ -99,7 +100,7 @@ def method_file(names: Names) -> str:
     return f"{names.package}/{ending}"
 
 
-def _files(names: Names) -> Iterator[tuple[str, str]]:
+def files(names: Names) -> Iterator[tuple[str, str]]:
     """Paths with their templates; without one the file is empty."""
     yield "pyproject.toml", "pyproject.toml.j2"
     yield "README.md", "README.md.j2"

@@ -24,25 +24,25 @@ CERTAIN = 1e-4  # no rate comes closer to 0 or 1: nobody is never wrong
 class Staple(Fuser):
     """The posterior of the lesion at every pixel, given what all raters say of the image.
 
-    Votes are soft: a map value d counts as d votes for lesion and 1 - d against. Each image
-    and each mask channel is estimated by itself. Maps of uncertainty do not vote, and without
-    any other evidence the label is the decoder's probability.
+    Votes are soft: a map value d counts as d votes for lesion and 1 - d against, and a faint map
+    is one of low sensitivity. Each image and mask channel is estimated by itself. Maps of
+    uncertainty do not vote; without other evidence the label is the decoder's probability.
 
     Attributes:
         iterations: of expectation-maximisation; five come close to where it settles.
         decoder: sensitivity and specificity of the decoder as first guessed.
         explainers: the same of each explainer.
-        tether: how strongly the estimates are held to the first guess, as a share of the
-            image: 0.1 counts the guess as if a tenth as many pixels again had shown it.
-        prior: share of lesion before anybody votes: the decoder's mean, or a number.
+        tether: how many pixels the guess counts for, over those of the image.
+        prior: how likely a lesion is before anybody votes: at each pixel what the decoder
+            says, its mean over the image, or a number.
         weight: every pixel counts 1, or |2W - 1|, how far its posterior W is from a coin's.
     """
 
     iterations: Annotated[int, Field(ge=1)] = 5
     decoder: tuple[Rate, Rate] = (0.95, 0.95)
     explainers: tuple[Rate, Rate] = (0.7, 0.7)
-    tether: Annotated[float, Field(ge=0)] = 0.1
-    prior: Literal["decoder"] | Rate = "decoder"
+    tether: Annotated[float, Field(ge=0)] = 0.001
+    prior: Literal["pixel", "image"] | Rate = "pixel"
     weight: Literal["one", "decided"] = "one"
 
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
@@ -57,9 +57,14 @@ class Staple(Fuser):
 
     def _posterior(self, decoder: Tensor, maps: list[Tensor]) -> Tensor:
         guess = decoder.new_tensor([self.decoder, *[self.explainers] * len(maps)])
-        share = decoder.mean(dim=(2, 3), keepdim=True)
-        prior = share if self.prior == "decoder" else torch.full_like(share, self.prior)
-        return staple(torch.stack([decoder, *maps]), guess, prior, self.iterations, self.tether)[0]
+        votes = torch.stack([decoder, *maps])
+        return staple(votes, guess, self._prior(decoder), self.iterations, self.tether)[0]
+
+    def _prior(self, decoder: Tensor) -> Tensor:
+        if self.prior == "pixel":
+            return decoder
+        mean = decoder.mean(dim=(2, 3), keepdim=True)
+        return mean if self.prior == "image" else torch.full_like(mean, self.prior)
 
 
 def staple(
@@ -70,7 +75,7 @@ def staple(
     Args:
         votes: (R,B,K,H,W) in [0, 1], of R raters.
         guess: (R,2) in (0, 1), sensitivity and specificity to begin with.
-        prior: (B,K,1,1) in [0, 1], the share of lesion.
+        prior: (B,K,1,1) or (B,K,H,W) in [0, 1].
         iterations: how many, at least 1.
         tether: what the guess weighs, in pixels over those of the image.
 

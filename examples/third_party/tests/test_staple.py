@@ -32,6 +32,12 @@ class TestStapleWithOtherOptions(FuserConformance):
     reference = "staple:iterations=20:tether=0:prior=0.1:weight=decided"
 
 
+class TestStapleOfTheImage(FuserConformance):
+    """The publication's prior, one for an image."""
+
+    reference = "staple:prior=image"
+
+
 class TestRecipe(RecipeConformance):
     """The kit's tests of a recipe."""
 
@@ -145,17 +151,18 @@ def test_a_pixel_weighs_what_its_posterior_decides() -> None:
     torch.testing.assert_close(pseudo.mask_weight, torch.tensor([[[[0.0, 1.0, 1.0]]]]))
 
 
-def test_the_prior_is_the_decoders_mean_or_a_number() -> None:
-    logits = torch.full((1, 1, 8, 8), -2.0)
-    evidence = {"ig": Evidence(map=torch.full((1, 1, 8, 8), 0.5), family="attribution")}
-    prediction = Prediction(mask_logits=logits)
-    low, high = (
-        build("fuser", f"staple:prior={prior}").fuse(prediction, evidence).mask
-        for prior in ("0.01", "0.5")
+def test_the_prior_is_the_decoders_at_a_pixel_or_its_mean_or_a_number() -> None:
+    logits = torch.full((1, 1, 4, 4), -2.0)
+    logits[..., 0, 0] = 1.0
+    evidence = {"ig": Evidence(map=torch.rand(1, 1, 4, 4), family="attribution")}
+    pixel, image, low, high = (
+        build("fuser", f"staple:prior={prior}").fuse(Prediction(mask_logits=logits), evidence).mask
+        for prior in ("pixel", "image", "0.01", "0.5")
     )
-    own = Staple().fuse(prediction, evidence).mask
+    assert pixel is not None
+    assert image is not None
     assert low is not None
-    assert own is not None
     assert high is not None
-    assert (low < own).all()
-    assert (own < high).all()
+    assert pixel[..., 0, 0] > image[..., 0, 0]
+    assert (low < image).all()
+    assert (image < high).all()
