@@ -33,8 +33,8 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     found = capsys.readouterr()
     assert found.out == ""
     lines = found.err.splitlines()
-    assert all(re.search(r"  \d+\.\d\d ms$", line) for line in lines)
-    return [line.rpartition("  ")[0] for line in lines]
+    assert all(re.match(r"plk: trace: +\d+\.\d\d ms  ", line) for line in lines)
+    return [line.partition(" ms  ")[2] for line in lines]
 
 
 @pytest.fixture
@@ -51,10 +51,9 @@ def test_every_call_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     observers.epoch_ended(RUN, 1, 1, {})
     observers.step_ended(RUN, 2, {})
     assert shown(capsys) == [
-        "plk: trace: tracker 'mine': plk_run_started(run=first/)",
-        "plk: trace: tracker 'mine': plk_step_ended(run=first/, step=1, losses={mask: 0.5123})",
-        "plk: trace: tracker 'mine': plk_step_ended(run=first/, step=2, losses={})"
-        " raised ValueError",
+        "tracker 'mine': plk_run_started(run=first/)",
+        "tracker 'mine': plk_step_ended(run=first/, step=1, losses={mask: 0.5123})",
+        "tracker 'mine': plk_step_ended(run=first/, step=2, losses={}) raised ValueError",
     ]
 
 
@@ -64,8 +63,8 @@ def test_plugins_that_are_asked_for_their_parts_are_told(
 ) -> None:
     read()
     lines = shown(capsys)
-    assert "plk: trace: builtin: plk_components() -> 2 components" in lines
-    assert "plk: trace: tracking: plk_components() -> 3 components" in lines
+    assert "builtin: plk_components() -> 2 components" in lines
+    assert "tracking: plk_components() -> 3 components" in lines
 
 
 @pytest.mark.usefixtures("on")
@@ -75,8 +74,8 @@ def test_a_block_is_told_how_ever_it_ends(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(OSError, match="none"), traced("mine", "import mine"):
         raise OSError("none")
     assert shown(capsys) == [
-        "plk: trace: mine: import mine",
-        "plk: trace: mine: import mine raised OSError",
+        "mine: import mine",
+        "mine: import mine raised OSError",
     ]
 
 

@@ -1,7 +1,7 @@
 """PLK_TRACE_PLUGINS=1: one line on stderr for every call of a plugin. Costs nothing when off.
 
-The line names the plugin, the call with its arguments cut short, and how long it took. Tensors
-are told by their shape. "1", "true", "yes" and "on" switch it on, in any case of letters;
+The line tells how long the call took, of which plugin it was, and its arguments, cut short;
+tensors are told by their shape. "1", "true", "yes" and "on" switch it on, in any case of letters;
 anything else leaves it off. It is asked for when a plugin is loaded.
 """
 
@@ -103,4 +103,4 @@ def _answer(answers: Sequence[object]) -> str:
 
 
 def _tell(who: str, what: str, seconds: float) -> None:
-    print(f"plk: trace: {who}: {what}  {1000 * seconds:.2f} ms", file=sys.stderr)
+    print(f"plk: trace: {1000 * seconds:8.2f} ms  {who}: {what}", file=sys.stderr)
