@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from inspect import signature
@@ -13,15 +12,23 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pseudolabel_kit.interfaces import Batch, Model, Prediction, PseudoLabels, Task
+from pseudolabel_kit.interfaces import Batch, LossTerm, Model, Prediction, PseudoLabels, Task
 from pseudolabel_kit.losses import consistency
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance
-from pseudolabel_kit.testing.fault import require, sound
-from pseudolabel_kit.testing.learning import garbled, gradients
+from pseudolabel_kit.testing.answers import ROWS, apart, same
+from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
+from pseudolabel_kit.testing.fault import FaultError, require, sound
+from pseudolabel_kit.testing.learning import garbled, gradients, learning, partly_known, total
 from pseudolabel_kit.testing.samples import make_batch, make_pseudo, make_task
-from pseudolabel_kit.testing.witness import seeded, tensors, unedited, untouched
+from pseudolabel_kit.testing.witness import (
+    restored,
+    seeded,
+    settings_kept,
+    tensors,
+    unedited,
+    untouched,
+)
 
 HEADS = ("classification", "segmentation")
 SMALL = (make_task(size=(64, 69)), make_task(channels=3, masks=2, size=(65, 64), classes=2))
@@ -34,7 +41,7 @@ class BackboneConformance(RowConformance):
     """
 
     kind: ClassVar[Kind] = "backbone"
-    call: ClassVar[str] = "build"
+    call: ClassVar[str] = "forward"
     tasks: ClassVar[tuple[Task, ...]] = SMALL
     tiny: ClassVar[tuple[tuple[int, int], ...]] = ((32, 37), (8, 8), (1, 1))
 
@@ -47,25 +54,18 @@ class BackboneConformance(RowConformance):
         black = torch.zeros(2, task.channels, *task.size)
         return [{"images": black + value} for value in (0.0, 0.5, 1.0)]
 
-    def work(self, part: Any, arguments: Arguments) -> Callable[[], Any]:
+    def ready(self, part: Any) -> Call:
         """A forward pass of a newly built network, in eval mode and without gradients."""
-        network = self.network(part)
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return network(**arguments)
-
-        return forward
+        return torch.no_grad()(self.network(part))
 
     def network(self, part: Any) -> nn.Module:
-        """A network that was built under seed 0, in eval mode."""
+        """A newly built network, always under the same seed, in eval mode."""
         seeded()
         with sound("build"):
             network = part.build(part.task)
-        require(
-            isinstance(network, nn.Module), f"build gave {network!r}", "return a torch.nn.Module"
-        )
-        return cast(nn.Module, network).eval()
+        if not isinstance(network, nn.Module):
+            raise FaultError(f"build gave {network!r:.60}", "return a torch.nn.Module")
+        return network.eval()
 
     def sane(self, answer: Any, rows: int, task: Task) -> None:
         """A prediction by the contract; in half precision its logits may be halves."""
@@ -85,83 +85,108 @@ class BackboneConformance(RowConformance):
             "give class_logits (B,N), mask_logits (B,K,H,W), or both",
         )
         for name, head in found.items():
+            if isinstance(head, Tensor) and head.is_floating_point():
+                head = head.float()
             if head is not None:
-                rules.tensor(name, head.float(), heads[name])
+                rules.tensor(name, head, heads[name])
         for number, scale in enumerate(answer.scales):
             _sane_scale(f"scales[{number}]", scale.features, scale.weight, rows, task)
         for number, side in enumerate(answer.sides):
             require(
-                len(side) == rows,
-                f"sides[{number}] has shape {tuple(side.shape)}",
+                side.ndim > 0 and len(side) == rows,
+                f"sides[{number}] has shape {tuple(side.shape)}, expected {rows} rows",
                 "keep the rows as the first axis: perturbed views are cut out of it",
             )
 
-    def test_classify_is_the_class_head(self) -> None:
-        """`classify` gives the class logits of the whole forward pass."""
-        for task in self.tasks:
-            network = self.network(self.begun(task))
-            images = self.arguments(task)["images"]
-            with torch.no_grad(), sound("classify"):
-                logits = network(images).class_logits
-                if logits is None:
-                    return
-                require(
-                    hasattr(network, "classify"),
-                    "the model classifies but has no classify(images)",
-                    "add classify(images) -> class logits (B,N), without the decoder",
-                )
-                alone = cast(Model, network).classify(images)
-            require(
-                torch.allclose(logits, alone, atol=1e-4),
-                "classify(images) differs from forward(images).class_logits",
-                "let both go through the same layers",
-            )
+    def test_the_same_answer_twice(self) -> None:
+        """In eval mode the same images give the same answer, whatever the seed."""
+        task = self.tasks[0]
+        network, images = self.network(self.begun(task)), self.arguments(task)["images"]
+        with restored(), torch.no_grad(), sound("forward"):
+            one, other = network(images), network(images)
+        require(
+            same(one, other),
+            f"in eval mode the network answered the same images in two ways{apart(one, other)}",
+            "draw nothing in eval mode: F.dropout(x, training=self.training), or nn.Dropout",
+        )
 
     def test_the_same_seed_builds_the_same_network(self) -> None:
         """Weights are drawn from torch's generator, and from nothing else."""
         task = self.tasks[0]
-        one, other = (self.network(self.begun(task)).state_dict() for _ in range(2))
+        parts = [self.begun(task) for _ in range(2)]
+        seeded()
+        with settings_kept("build"):
+            networks = [self.network(part) for part in parts]
+        for network in networks:
+            self.answer_of(network, task)  # lazy modules draw their weights here
+        one, other = (network.state_dict() for network in networks)
         require(
-            one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one),
-            "two networks that were built under one seed differ",
+            same(one, other),
+            f"two networks that were built under one seed differ{apart(one, other):.200}",
             "initialise from torch's global generator alone",
         )
+
+    def test_classify_is_the_class_head(self) -> None:
+        """`classify` gives the class logits of the whole forward pass."""
+        for task in self.tasks:
+            network, images = self.network(self.begun(task)), self.arguments(task)["images"]
+            if (logits := self.answer_of(network, task).class_logits) is None:
+                return
+            require(
+                hasattr(network, "classify"),
+                "the model classifies but has no classify(images)",
+                "add classify(images) -> class logits (B,N), without the decoder",
+            )
+            seeded()
+            with restored(), torch.no_grad(), sound("classify"):
+                alone = cast(Model, network).classify(images)
+            require(
+                same(logits, alone, 1e-4),
+                f"classify(images) differs from forward(images).class_logits{apart(logits, alone)}",
+                "let both go through the same layers",
+            )
+
+    def answer_of(self, network: nn.Module, task: Task) -> Prediction:
+        """A network's answer to noise images."""
+        with restored():
+            answer: Prediction = self.ask(torch.no_grad()(network), self.arguments(task))
+        return answer
 
     def test_eval_mode_leaves_the_network_alone(self) -> None:
         """In eval mode a forward pass changes neither buffers nor anything else."""
         task = self.tasks[0]
         network = self.network(self.begun(task))
-        with untouched("forward", network), torch.no_grad(), sound("forward"):
-            network(**self.arguments(task))
+        self.answer_of(network, task)  # lazy modules get their shapes here
+        with untouched("forward", network):
+            self.answer_of(network, task)
 
     def test_a_network_can_be_copied_and_saved(self) -> None:
         """A copy, and a network that loads its weights, answer alike."""
         task = self.tasks[0]
         part = self.begun(task)
-        network, images = self.network(part), self.arguments(task)["images"]
+        network = self.network(part)
         lazy = [name for name, each in network.named_parameters() if is_lazy(each)]
         require(
             not lazy,
-            f"parameter '{', '.join(lazy)[:60]}' has no shape until the first forward pass",
+            f"parameter '{', '.join(lazy):.60}' has no shape until the first forward pass",
             "give every layer its sizes: averages and copies are made before the first pass",
         )
-        with sound("copying and saving the network"), torch.no_grad():
-            copy = deepcopy(network)
-            torch.manual_seed(1)
+        with sound("copying and saving the network"):
+            torch.manual_seed(1)  # what is not saved is drawn otherwise
             other = part.build(task).eval()
+            copy = deepcopy(network)
             flat = {name: t.detach().clone() for name, t in network.state_dict().items()}
             other.load_state_dict(load(save(flat)))
-            expected = tensors(network(images))
-            for name, found in {
-                "a copy": copy(images),
-                "a restored network": other(images),
-            }.items():
-                same = all(torch.equal(expected[k], t) for k, t in tensors(found).items())
-                require(
-                    same,
-                    f"{name} answers otherwise than the network",
-                    "keep everything that decides an answer in parameters and buffers",
-                )
+        expected = self.answer_of(network, task)
+        for name, each in {"a copy": copy, "a restored network": other}.items():
+            found = self.answer_of(each, task)
+            self.agree(
+                expected,
+                found,
+                f"{name} answers otherwise than the network",
+                "keep everything that decides an answer in parameters and buffers: "
+                "self.register_buffer(name, tensor)",
+            )
 
     def test_feature_maps_can_be_changed_where_it_says_so(self) -> None:
         """A forward pass with `on_features` hands over maps (B,D,h,w) and uses what comes back."""
@@ -175,14 +200,13 @@ class BackboneConformance(RowConformance):
             seen.extend(tuple(each.shape) for each in features)
             return features
 
-        with torch.no_grad(), sound("forward with on_features"):
+        with restored(), torch.no_grad(), sound("forward with on_features"):
             plain, kept = network(images), network(images, on_features=look)
             blank = network(images, on_features=lambda fs: tuple(torch.zeros_like(f) for f in fs))
         maps = bool(seen) and all(len(shape) == 4 and shape[0] == ROWS for shape in seen)
         require(maps, f"on_features was handed {seen}", "hand it a tuple of maps (B,D,h,w)")
         require(
-            torch.equal(plain.mask_logits, kept.mask_logits)
-            and not torch.equal(plain.mask_logits, blank.mask_logits),
+            same(plain, kept) and not same(plain, blank),
             "what on_features returns is not what the decoder reads",
             "call features = on_features(features) between encoder and decoder",
         )
@@ -190,11 +214,17 @@ class BackboneConformance(RowConformance):
     def test_its_loss_teaches_rows_with_a_truth_alone(self) -> None:
         """Terms have known names, are finite, and do not read labels and masks that are missing."""
         for task in self.tasks:
-            batch = make_batch(ROWS, task)
-            batch = replace(batch, has_mask=torch.arange(ROWS) < ROWS - 1)
-            one, other = (self._taught(task, each)[1] for each in (batch, garbled(batch)))
+            batch = partly_known(make_batch(ROWS, task))
+            part, _, prediction = self._learning(task, batch)
+            for name in _terms(part, prediction, batch):
+                require(
+                    name.partition(".")[0] in HEADS,
+                    f"loss term '{name}' has no weight in a run",
+                    f"begin its name with {' or '.join(HEADS)}, as in 'segmentation.edge'",
+                )
+            one, other = (_taught(part, prediction, each) for each in (batch, garbled(batch)))
             require(
-                all(torch.allclose(one[name], other[name], atol=1e-5) for name in one),
+                same(one, other, 1e-5),
                 "loss reads the label or mask of rows that have none",
                 "multiply by batch.has_label or batch.has_mask, in total and in count",
             )
@@ -202,46 +232,48 @@ class BackboneConformance(RowConformance):
     def test_every_weight_learns(self) -> None:
         """Every trainable parameter gets a gradient from the supervised terms or from L_u."""
         task = self.tasks[0]
-        network, found = self._taught(task, make_batch(ROWS, task))
-        trainable = [name for name, each in network.named_parameters() if each.requires_grad]
-        idle = [name for n, name in enumerate(trainable) if f"gradient {n}" not in found]
+        batch = make_batch(ROWS, task)
+        part, network, prediction = self._learning(task, batch)
+        loss = total(_terms(part, prediction, batch) | _consistency(prediction, task))
+        named = {n: each for n, each in network.named_parameters() if each.requires_grad}
+        found = gradients(loss, list(named.values()), "loss")
+        idle = [name for n, name in enumerate(named) if f"gradient {n}" not in found]
         require(
             not idle,
-            f"no loss reaches {len(idle)} parameters, '{idle[0] if idle else ''}' among them",
+            f"no loss reaches {len(idle)} parameters: {', '.join(idle):.80}",
             "use them in forward, give them a term in loss, or freeze them",
         )
 
-    def _taught(self, task: Task, batch: Batch) -> tuple[nn.Module, dict[str, Tensor]]:
-        """A network in training mode, its terms, and the gradients of its trainable weights."""
+    def _learning(self, task: Task, batch: Batch) -> tuple[Any, nn.Module, Prediction]:
+        """A part, its network in training mode, and the network's answer to a batch."""
         part = self.begun(task)
         network = self.network(part).train()
-        seeded()
-        with sound("loss"):
-            prediction = network(batch.image)
-            with unedited("loss", prediction=prediction, batch=batch):
-                terms: Mapping[str, Any] = rules.terms("loss", part.loss(prediction, batch))
-        for name in terms:
-            require(
-                name.partition(".")[0] in HEADS,
-                f"loss term '{name}' has no weight in a run",
-                f"begin its name with {' or '.join(HEADS)}, as in 'segmentation.edge'",
-            )
-        sums = [term.total.sum() for term in terms.values()]
-        unlabelled = _consistency(prediction, task)
-        leaves = [each for each in network.parameters() if each.requires_grad]
-        found = tensors(terms) | gradients(torch.stack(sums + unlabelled).sum(), leaves, "loss")
-        return network, found
+        with restored(), sound("forward in training mode"):
+            return part, network, network(batch.image)
 
 
-def _consistency(prediction: Prediction, task: Task) -> list[Tensor]:
+def _terms(part: Any, prediction: Prediction, batch: Batch) -> dict[str, LossTerm]:
+    seeded()
+    with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss"):
+        found = part.loss(prediction, batch)
+    return rules.terms("loss", found, ROWS)
+
+
+def _taught(part: Any, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+    """The terms, and the gradients that they send to the prediction."""
+    answer, leaves = learning(prediction)
+    terms = _terms(part, answer, batch)
+    return tensors(terms) | gradients(total(terms), leaves, "loss")
+
+
+def _consistency(prediction: Prediction, task: Task) -> dict[str, LossTerm]:
     """L_u for the heads that there are."""
     pseudo: PseudoLabels = make_pseudo(ROWS, task)
     if prediction.mask_logits is None:
         pseudo = replace(pseudo, mask=None, mask_weight=None)
     if prediction.class_logits is None:
         pseudo = replace(pseudo, label=None, label_weight=None)
-    terms = consistency(prediction, pseudo, background_weight=1.0)
-    return [term.total.sum() for term in terms.values()]
+    return consistency(prediction, pseudo, background_weight=1.0)
 
 
 def _sane_scale(name: str, features: Tensor, weight: Tensor, rows: int, task: Task) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -24,20 +24,25 @@ class Cost:
         written: bytes that all operations wrote, forward and backward.
         peak: the most bytes that were held at once of those.
         kept: bytes still held when the call was over and its answer dropped.
-        seconds: wall time, for orientation.
+        seconds: wall time, for orientation; 0 where nobody asked for it.
     """
 
     written: int
     peak: int
     kept: int
-    seconds: float
+    seconds: float = 0.0
+
+
+def counted(call: Callable[[], object]) -> Cost:
+    """Count one call's bytes."""
+    with _Ledger() as ledger:
+        call()
+    return Cost(ledger.written, ledger.peak, ledger.held)
 
 
 def measure(call: Callable[[], object]) -> Cost:
     """Count one call's bytes; its time is the least of three more calls, without counting."""
-    with _Ledger() as ledger:
-        call()
-    return Cost(ledger.written, ledger.peak, ledger.held, min(_seconds(call) for _ in range(3)))
+    return replace(counted(call), seconds=min(_seconds(call) for _ in range(3)))
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
+from importlib.resources import files
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -13,10 +15,10 @@ import numpy as np
 from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
-from pseudolabel_kit.testing.fault import require, sound
+from pseudolabel_kit.testing.conformance import last_line
+from pseudolabel_kit.testing.digest import chosen, digest
+from pseudolabel_kit.testing.fault import FaultError, require, sound
 from pseudolabel_kit.testing.options import OptionConformance
-
-READ = 12  # rows whose pixels are looked at, spread over the dataset
 
 
 class DatasetConformance(OptionConformance):
@@ -36,7 +38,7 @@ class DatasetConformance(OptionConformance):
         require(
             one == other,
             "rows come in another order, or with other content, the second time",
-            "sort what the file system lists",
+            "draw nothing at random there, and sort what the file system lists",
         )
         names = [row.name for row in one]
         require(
@@ -92,45 +94,49 @@ class DatasetConformance(OptionConformance):
             with sound(f"read({index})"):
                 _sane(rows[index], dataset.read(index))
 
-    def test_pixels_are_the_same_twice_and_elsewhere(self) -> None:
-        """`read` and `fingerprint` say the same in another process."""
-        here, there = digest(self.reference), _elsewhere(self.reference)
-        require(
-            here == digest(self.reference) == there,
-            "fingerprint or pixels are others the second time, or in another process",
-            "draw nothing at random but from a seed that is an option; avoid hash(), which "
-            "differs between processes",
-        )
+    def test_it_says_the_same_twice_and_elsewhere(self) -> None:
+        """Rows, pixels and fingerprint are the same the second time, and in another process."""
+        with sound("reading"):
+            here, again = digest(self.reference), digest(self.reference)
+        for name, found in {**here, **again}.items():
+            require(
+                here.get(name) == again.get(name) == found,
+                f"{name} is another the second time",
+                "draw from a generator that is seeded by an option: np.random.default_rng(seed)",
+            )
+        there = _elsewhere(self.reference)
+        for name, found in {**here, **there}.items():
+            require(
+                here.get(name) == there.get(name) == found,
+                f"{name} is another in another process",
+                "sort sets and what the file system lists; avoid hash() and id(), which differ "
+                "between processes: hashlib.sha256 does not",
+            )
 
 
-def chosen(count: int) -> list[int]:
-    """Indices spread over a dataset."""
-    return sorted({round(n) for n in np.linspace(0, count - 1, min(READ, count))})
-
-
-def digest(reference: str) -> str:
-    """A hash of a dataset's fingerprint and of some of its pixels."""
-    dataset = build("dataset", reference)
-    found = hashlib.sha256(dataset.fingerprint().encode())
-    for index in chosen(len(dataset.rows())):
-        sample = dataset.read(index)
-        for pixels in (sample.image, sample.mask, sample.region):
-            found.update(b"" if pixels is None else np.ascontiguousarray(pixels).tobytes())
-    return found.hexdigest()
-
-
-def _elsewhere(reference: str) -> str:
-    code = f"from {__name__} import digest; print(digest({reference!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def _elsewhere(reference: str) -> dict[str, str]:
+    """What another process, with other hashes of strings, says of the dataset."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(files(__package__) / "digest.py"), reference],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+    )
     require(
         done.returncode == 0,
-        f"another process cannot open the dataset: {done.stderr.strip().splitlines()[-1:]}",
+        f"another process cannot read the dataset: {last_line(done.stderr)}",
         "open files by the options alone: nothing of this process is there",
     )
-    return done.stdout.strip().splitlines()[-1]
+    told: dict[str, str] = json.loads(last_line(done.stdout))
+    return told
 
 
-def _sane(row: Row, sample: Sample) -> None:
+def _sane(row: Row, sample: object) -> None:
+    if not isinstance(sample, Sample) or not isinstance(sample.image, np.ndarray):
+        raise FaultError(
+            f"row '{row.name}': read gave {sample!r:.60}",
+            "return Sample(image=...) of NumPy arrays",
+        )
     image = sample.image
     require(
         image.dtype == np.float32 and image.ndim == 3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from re import fullmatch
@@ -16,11 +16,12 @@ from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance, among
-from pseudolabel_kit.testing.fault import may_refuse, require, sound
-from pseudolabel_kit.testing.learning import garbled, gradients, learning
+from pseudolabel_kit.testing.answers import ROWS, among, same
+from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
+from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
+from pseudolabel_kit.testing.learning import garbled, gradients, learning, partly_known
 from pseudolabel_kit.testing.samples import detached, make_batch, make_model
-from pseudolabel_kit.testing.witness import tensors, unedited, untouched
+from pseudolabel_kit.testing.witness import restored, seeded, tensors, unedited, untouched
 
 
 class ExplainerConformance(RowConformance):
@@ -44,20 +45,16 @@ class ExplainerConformance(RowConformance):
         return self.about(self.model(task), make_batch(rows, task, seed).image)
 
     def about(self, model: nn.Module, images: Tensor) -> Arguments:
-        """Arguments for these images."""
-        with torch.no_grad():
+        """A network as explainers are handed it, these images, and its answer to them."""
+        model.eval().requires_grad_(False)
+        with torch.no_grad(), sound("the model"):
             prediction = detached(model(images))
         return {"model": model, "images": images, "prediction": prediction}
 
-    def answer(self, part: Any, arguments: Arguments) -> Any:
+    def ask(self, call: Call, arguments: Arguments) -> Any:
         """The maps of an isolated model."""
         with isolated(arguments["model"]):
-            return super().answer(part, arguments)
-
-    def work(self, part: Any, arguments: Arguments) -> Callable[[], Any]:
-        """The call, on a model in eval mode whose parameters have no gradients."""
-        arguments["model"].eval().requires_grad_(False)
-        return super().work(part, arguments)
+            return super().ask(call, arguments)
 
     def priced(self, task: Task, network: nn.Module, images: Tensor) -> Arguments:
         """The rival is explained."""
@@ -70,8 +67,7 @@ class ExplainerConformance(RowConformance):
 
     def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
         """The first image of `own`, faint, with the others of `mates`, and the answer to them."""
-        images = among(own["images"], mates["images"], loudness)
-        return self.about(own["model"], images)
+        return self.about(own["model"], among(own["images"], mates["images"], loudness))
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:
         """The model's answer under autocast; images stay float32."""
@@ -94,11 +90,11 @@ class ExplainerConformance(RowConformance):
     def test_the_model_is_left_as_it_was(self) -> None:
         """Weights, buffers, modes, gradients, requires_grad and hooks stay, isolated or not."""
         task = self.tasks[0]
-        part, arguments = self.begun(task), self.arguments(task)
-        with untouched("explain", arguments["model"]), sound("explain"):
-            part.explain(**arguments)
-        with untouched("diagnose", arguments["model"]), sound("diagnose"):
-            part.diagnose(**arguments)
+        for call in ("explain", "diagnose"):
+            part, arguments = self.begun(task), self.arguments(task)
+            seeded()
+            with untouched(call, arguments["model"]), restored(), sound(call):
+                getattr(part, call)(**arguments)
 
     def test_a_missing_head_is_refused_by_name(self) -> None:
         """A model without classes, masks or scales is explained or refused in one line."""
@@ -106,26 +102,33 @@ class ExplainerConformance(RowConformance):
         for missing in ({"class_logits": None}, {"mask_logits": None}, {"scales": ()}):
             arguments = self.arguments(task)
             less = replace(arguments["prediction"], **missing)
-            with may_refuse():
+            told = "begin with prediction.need_classes(self.origin), or need_masks: they refuse"
+            with where(f"of a model without {next(iter(missing))}", told), may_refuse():
                 answer = self.answer(self.begun(task), {**arguments, "prediction": less})
                 self.sane(answer, ROWS, task)
 
     def test_its_figures_are_finite(self) -> None:
         """`diagnose` gives finite figures by name."""
         task = self.tasks[0]
-        arguments = self.arguments(task)
-        with isolated(arguments["model"]), sound("diagnose"):
-            figures = self.begun(task).diagnose(**arguments)
-        sane = isinstance(figures, Mapping) and all(isfinite(v) for v in figures.values())
-        require(sane, f"diagnose gave {figures!r}", "return a mapping of finite floats by name")
+        part, arguments = self.begun(task), self.arguments(task)
+        seeded()
+        with restored(), isolated(arguments["model"]), sound("diagnose"):
+            figures = part.diagnose(**arguments)
+        sane = isinstance(figures, Mapping) and all(map(_is_figure, figures.values()))
+        require(sane, f"diagnose gave {figures!r:.80}", "return finite floats by name")
 
     def test_its_ramp_can_be_read(self) -> None:
         """`loss_ramp` begins and grows at moments that a run can tell."""
         ramp = self.begun(self.tasks[0]).loss_ramp()
         require(isinstance(ramp, Ramp), f"loss_ramp gave {ramp!r}", "return a Ramp")
+        require(
+            _is_figure(ramp.weight) and ramp.weight >= 0,
+            f"loss_ramp has weight {ramp.weight!r}",
+            "give a weight of 0 or more",
+        )
         for moment in (ramp.start, ramp.length):
             require(
-                bool(fullmatch(PATTERN, moment)),
+                bool(fullmatch(PATTERN, str(moment))),
                 f"loss_ramp says {moment!r}",
                 f"write moments as {WRITTEN}",
             )
@@ -133,26 +136,28 @@ class ExplainerConformance(RowConformance):
     def test_its_loss_teaches_rows_with_a_truth_alone(self) -> None:
         """`loss` is finite, edits nothing, and does not read labels and masks that are missing."""
         for task in self.tasks:
-            batch = make_batch(ROWS, task)
+            batch = partly_known(make_batch(ROWS, task))
             one, other = (self._loss(task, each) for each in (batch, garbled(batch)))
-            if one is None or other is None:
-                return
             require(
-                all(torch.allclose(one[name], other[name], atol=1e-6) for name in one),
+                same(one, other, 1e-6),
                 "loss reads the label or mask of rows that have none",
                 "multiply by batch.has_label or batch.has_mask, in total and in count",
             )
 
-    def _loss(self, task: Task, batch: Batch) -> dict[str, Tensor] | None:
-        """The term and the gradients that it sends to the prediction; None where there is none."""
+    def _loss(self, task: Task, batch: Batch) -> dict[str, Tensor]:
+        """The term and the gradients that it sends; nothing where there is no term."""
         part = self.begun(task)
         prediction: Prediction
         prediction, leaves = learning(self.about(self.model(task), batch.image)["prediction"])
-        with sound("loss"), unedited("loss", prediction=prediction, batch=batch):
-            torch.manual_seed(0)
+        seeded()
+        with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss"):
             term = part.loss(prediction, batch)
         if term is None:
-            return None
-        rules.term("loss", term)
+            return {}
+        total = rules.term("loss", term, ROWS).total.sum()
         taught = [*leaves, *(part.state.parameters() if part.state is not None else ())]
-        return tensors(term) | gradients(term.total.sum(), taught, "loss")
+        return tensors(term) | gradients(total, taught, "loss")
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)

@@ -24,6 +24,10 @@ class FaultError(AssertionError):
         self.fix = fix
 
 
+class RefusedError(FaultError):
+    """The part declined, by a `UserError`, what it was asked: no fault where it may."""
+
+
 def require(kept: bool, found: str, fix: str) -> None:
     """Raise a `FaultError` unless the promise was kept."""
     if not kept:
@@ -32,33 +36,55 @@ def require(kept: bool, found: str, fix: str) -> None:
 
 @contextmanager
 def sound(doing: str) -> Iterator[None]:
-    """Name what was being done when a part raises; faults and refusals pass as they are.
+    """Name what was being done when a part raises; faults pass as they are.
 
     Raises:
-        FaultError: the part raised anything else; it names the line.
+        RefusedError: the part declined what it was asked.
+        FaultError: it raised anything else; with the line.
     """
     try:
         yield
-    except (FaultError, UserError):
+    except FaultError:
         raise
+    except UserError as error:
+        raise RefusedError(
+            f"{doing} refused: {error or type(error).__name__}",
+            "answer it; a part that needs other images, or a network of its own, is tested by a "
+            "suite that overrides `tasks`, `model` or `arguments`",
+        ) from error
     except Exception as error:  # a stranger's code: it may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        at = f"{Path(frame.filename).name}:{frame.lineno}"
         raise FaultError(
-            f"{doing} raised {type(error).__name__}: {error} ({where})",
+            f"{doing} raised {type(error).__name__}: {error} ({at})",
             "make it work there, or refuse in one line by a PluginError or ConfigError that says "
             "what was expected",
         ) from error
 
 
 @contextmanager
-def may_refuse() -> Iterator[None]:
-    """Let a part decline by a `UserError` what it cannot do; the message must not be empty."""
+def where(circumstance: str, fix: str = "") -> Iterator[None]:
+    """Say under which circumstance a fault was found, and with `fix` how that is mended."""
     try:
         yield
-    except UserError as error:
+    except FaultError as fault:
+        found = f"{circumstance}: {fault.found}" if circumstance else fault.found
+        raise type(fault)(found, fix or fault.fix) from fault
+
+
+@contextmanager
+def may_refuse() -> Iterator[None]:
+    """Let a part decline by a `UserError` what it cannot do; the message must not be empty.
+
+    Raises:
+        FaultError: the message is empty, or takes more than one line.
+    """
+    try:
+        yield
+    except RefusedError as refusal:
+        said = str(refusal.__cause__)
         require(
-            bool(str(error)),
-            f"it refused by a {type(error).__name__} that says nothing",
-            "say what was expected",
+            bool(said.strip()) and "\n" not in said,
+            f"it refused by {type(refusal.__cause__).__name__}({said!r})",
+            "say in one line what was expected",
         )

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pseudolabel_kit.interfaces import (
-    Evidence,
-    Fuser,
-    LossTerm,
-    Prediction,
-    PseudoLabels,
-    Task,
-)
+from pseudolabel_kit.interfaces import Batch, Evidence, Fuser, Prediction, PseudoLabels, Task
+from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, RowConformance
-from pseudolabel_kit.testing.fault import may_refuse, require, sound
-from pseudolabel_kit.testing.learning import gradients, learning
+from pseudolabel_kit.testing.answers import ROWS, same
+from pseudolabel_kit.testing.calls import Arguments, RowConformance
+from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
+from pseudolabel_kit.testing.learning import gradients, learning, total
 from pseudolabel_kit.testing.samples import (
-    detached,
     make_batch,
     make_evidence,
     make_model,
     make_prediction,
 )
-from pseudolabel_kit.testing.witness import seeded, tensors, unedited, untouched
+from pseudolabel_kit.testing.witness import restored, seeded, tensors, unedited, untouched
 
 FLAT: Sequence[tuple[float, float]] = ((0.0, 0.0), (50.0, 1.0), (-50.0, 0.0))  # logit, evidence
+SURE = 200.0  # a logit whose sigmoid is 1 in float32, and whose contrary's is 0
 
 
 class FuserConformance(RowConformance):
@@ -73,78 +68,116 @@ class FuserConformance(RowConformance):
         """Pseudo labels by the contract."""
         rules.pseudo_labels(answer, rows, task)
 
+    def begun(self, task: Task) -> Any:
+        """The fuser as it is once L_u has joined: one that surveys has surveyed."""
+        part = super().begun(task)
+        if type(part).survey is not Fuser.survey:
+            model = make_model(task)
+            with isolated(model):
+                self._survey(part, model, _pool(task))
+        return part
+
+    def _survey(self, part: Any, model: nn.Module, rows: Sequence[Batch]) -> None:
+        seeded()
+        with restored(), torch.no_grad(), sound("survey"):
+            part.survey(model, iter(rows), iter(rows))
+
     def test_what_it_reads_is_what_it_says(self) -> None:
         """A fuser that says it reads no evidence does not; one that does copes without any."""
         task = self.tasks[0]
-        full = self.arguments(task)
-        part = self.begun(task)
-        without = {**full, "evidence": {}}
-        if part.reads == "evidence":
-            with may_refuse():
-                self.sane(self.answer(part, without), ROWS, task)
+        reads = self.part().reads
+        honest = 'say reads: ClassVar[...] = "evidence", or do not read it'
+        without = {**self.arguments(task), "evidence": {}}
+        if reads == "evidence":
+            with where("without any evidence, as with --explainer none"), may_refuse():
+                self.sane(self.answer(self.begun(task), without), ROWS, task)
             return
-        with_it, alone = self.answer(part, full), self.answer(self.begun(task), without)
-        a, b = tensors(with_it), tensors(alone)
-        require(
-            all(torch.equal(a[name], b[name]) for name in a),
-            f'reads = "{part.reads}", yet the labels change with the evidence',
-            'say reads: ClassVar[...] = "evidence", or do not read it',
-        )
+        with where(f'reads = "{reads}", so that no evidence comes', honest):
+            alone = self.answer(self.begun(task), without)
+        given = self.answer(self.begun(task), self.arguments(task))
+        said = f'reads = "{reads}", yet the labels change with the evidence'
+        self.agree(alone, given, said, honest)
 
     def test_a_missing_head_is_refused_by_name(self) -> None:
-        """A prediction without classes, or without masks, is answered or refused in one line."""
+        """A prediction without classes, masks or scales is answered or refused in one line."""
         task = self.tasks[0]
-        full = self.arguments(task)
-        for head in ("class_logits", "mask_logits"):
-            prediction = replace(full["prediction"], **{head: None})
-            with may_refuse():
-                part = self.begun(task)
-                self.sane(self.answer(part, {**full, "prediction": prediction}), ROWS, task)
+        for missing in ({"class_logits": None}, {"mask_logits": None}, {"scales": ()}):
+            arguments = self.arguments(task)
+            less = replace(arguments["prediction"], **missing)
+            told = "begin with prediction.need_masks(self.origin), or need_classes: they refuse"
+            with where(f"of a model without {next(iter(missing))}", told), may_refuse():
+                answer = self.answer(self.begun(task), {**arguments, "prediction": less})
+                self.sane(answer, ROWS, task)
 
     def test_the_student_learns_from_its_labels(self) -> None:
         """`loss` gives finite terms; gradients reach the student and nothing that is a target."""
         for task in self.tasks:
-            part = self.begun(task)
-            if part.reads == "nothing":
+            if (labels := self._labels(task)) is None:
                 return
-            pseudo = self.answer(part, self.arguments(task))
-            student, leaves = learning(make_prediction(ROWS, task, seed=2))
-            labelled, _ = learning(make_prediction(ROWS, task, seed=3))
-            with sound("loss"), unedited("loss", student=student, pseudo=pseudo):
-                terms = rules.terms("loss", part.loss(student, pseudo, labelled))
-            require(bool(terms), "loss gave no term at all", "return at least one LossTerm by name")
-            gradients(_sum(terms), leaves, "loss")
+            part, pseudo = labels
+            self._taught(part, pseudo, make_prediction(ROWS, task, seed=2))
+
+    def test_a_student_that_is_sure_and_wrong_learns(self) -> None:
+        """Logits so large that their probabilities are 0 or 1 give finite terms and gradients."""
+        for sign in (1, -1):
+            task = self.tasks[0]
+            if (labels := self._labels(task)) is None:
+                return
+            student = make_prediction(ROWS, task, seed=2)
+            sure = replace(
+                student,
+                class_logits=sign * SURE * student.need_classes("").sign(),
+                mask_logits=sign * SURE * student.need_masks("").sign(),
+            )
+            with where(f"of a student with logits of {SURE:g} and -{SURE:g}"):
+                self._taught(*labels, sure)
 
     def test_ignored_pixels_teach_nothing(self) -> None:
-        """Where a weight is 0 the student gets no gradient from a pseudo label."""
+        """Where a weight is 0 the target does not matter to the student."""
         task = self.tasks[0]
-        part = self.begun(task)
-        if part.reads == "nothing" or type(part).loss is not Fuser.loss:
+        if (labels := self._labels(task)) is None:
             return
-        ignored = _ignored(self.answer(part, self.arguments(task)))
-        student, leaves = learning(make_prediction(ROWS, task, seed=2))
-        terms = part.loss(student, ignored, make_prediction(ROWS, task, seed=3))
-        taught = any(bool(grad.any()) for grad in gradients(_sum(terms), leaves, "loss").values())
-        require(not taught, "pixels of weight 0 teach the student", "multiply by the weights")
+        one, other = (
+            self._taught(labels[0], ignored, make_prediction(ROWS, task, seed=2))
+            for ignored in (_ignored(labels[1]), _ignored(_contrary(labels[1])))
+        )
+        require(
+            same(one, other, 1e-6),
+            "pixels or rows of weight 0 teach the student",
+            "multiply each pixel's loss by mask_weight, and each row's by label_weight",
+        )
+
+    def _labels(self, task: Task) -> tuple[Any, PseudoLabels] | None:
+        """A fuser and labels that it made; None where it makes none."""
+        part = self.begun(task)
+        if part.reads == "nothing":
+            return None
+        return part, self.answer(part, self.arguments(task))
+
+    def _taught(self, part: Any, pseudo: PseudoLabels, answer: Prediction) -> dict[str, Tensor]:
+        """The terms of a student's answer, and the gradients that they send to it."""
+        student, leaves = learning(answer)
+        labelled, others = learning(make_prediction(ROWS, part.task, seed=3))
+        seeded()
+        with restored(), sound("loss"), unedited("loss", student=student, pseudo=pseudo):
+            terms = rules.terms("loss", part.loss(student, pseudo, labelled), ROWS)
+        return tensors(terms) | gradients(total(terms), [*leaves, *others], "loss")
 
     def test_a_survey_leaves_the_model_alone(self) -> None:
         """`survey` reads all rows once, under any seed alike, and changes nothing but its state."""
         task = self.tasks[0]
-        labels = []
-        for _ in range(2):
-            part, model = self.begun(task), make_model(task)
-            seeded()
-            rows = [make_batch(4, task, seed) for seed in (0, 1)]
-            with untouched("survey", model), unedited("survey", rows=rows), sound("survey"):
-                part.survey(model, iter(rows), iter(rows))
-            prediction = detached(model(rows[0].image))
-            arguments = {"prediction": prediction, "evidence": make_evidence(4, task)}
-            labels.append(tensors(self.answer(part, arguments)))
-        require(
-            all(torch.equal(labels[0][name], labels[1][name]) for name in labels[0]),
-            "two surveys of the same rows lead to other labels",
-            "draw from torch's global generator alone",
-        )
+        part = super().begun(task)
+        if type(part).survey is Fuser.survey:
+            return
+        with where("before its first survey, as in a rehearsal"), may_refuse():
+            self.sane(self.answer(part, self.arguments(task)), ROWS, task)
+        model, rows = make_model(task), _pool(task)
+        with untouched("survey", model), unedited("survey", rows=rows):
+            self._survey(part, model, rows)
+
+
+def _pool(task: Task) -> list[Batch]:
+    return [make_batch(4, task, seed) for seed in (0, 1)]
 
 
 def _flat(arguments: Arguments, logit: float, value: float) -> Arguments:
@@ -167,16 +200,20 @@ def _flat(arguments: Arguments, logit: float, value: float) -> Arguments:
     }
 
 
-def _sum(terms: Mapping[str, LossTerm]) -> Tensor:
-    return torch.stack([term.total.sum() for term in terms.values()]).sum()
-
-
 def _ignored(pseudo: PseudoLabels) -> PseudoLabels:
-    def none(weight: Tensor | None) -> Tensor | None:
-        return None if weight is None else torch.zeros_like(weight)
-
+    """The same targets, none of which counts."""
+    mask_weight, label_weight = pseudo.mask_weight, pseudo.label_weight
     return replace(
         pseudo,
-        mask_weight=none(pseudo.mask_weight),
-        label_weight=none(pseudo.label_weight),
+        mask_weight=None if mask_weight is None else torch.zeros_like(mask_weight),
+        label_weight=None if label_weight is None else torch.zeros_like(label_weight),
+    )
+
+
+def _contrary(pseudo: PseudoLabels) -> PseudoLabels:
+    """Other targets of the same shapes."""
+    return replace(
+        pseudo,
+        mask=None if pseudo.mask is None else 1 - pseudo.mask,
+        label=None if pseudo.label is None else pseudo.label.roll(1, dims=1),
     )

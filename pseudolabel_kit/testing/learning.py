@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import Batch, Prediction
+from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction
 from pseudolabel_kit.testing.fault import require
 
 
@@ -31,15 +31,27 @@ def learning(prediction: Prediction) -> tuple[Prediction, list[Tensor]]:
     ), leaves
 
 
-def garbled(batch: Batch) -> Batch:
-    """The batch with some truth taken away, and rubbish in its place.
+def partly_known(batch: Batch) -> Batch:
+    """The batch without the label of every second row, and without the masks of the last two."""
+    rows = torch.arange(len(batch.image))
+    return replace(batch, has_label=rows % 2 == 0, has_mask=rows < len(rows) - 2)
 
-    Rows keep `has_label` and `has_mask` as they are in the batch; where those are false, label
-    and mask are others than before.
-    """
-    label = torch.where(batch.has_label, batch.label, batch.label.flip(0) * 0)
+
+def garbled(batch: Batch) -> Batch:
+    """The batch with another label and another mask where `has_label` and `has_mask` are false."""
+    label = torch.where(batch.has_label, batch.label, (batch.label == 0).long())
     hidden = ~batch.has_mask[:, None, None, None]
     return replace(batch, label=label, mask=torch.where(hidden, 1 - batch.mask, batch.mask))
+
+
+def total(terms: Mapping[str, LossTerm]) -> Tensor:
+    """The sum of all terms over all rows, a scalar.
+
+    Raises:
+        FaultError: there is no term.
+    """
+    require(bool(terms), "loss gave no term at all", "return at least one LossTerm by name")
+    return torch.stack([term.total.sum() for term in terms.values()]).sum()
 
 
 def gradients(loss: Tensor, leaves: Sequence[Tensor], call: str) -> dict[str, Tensor]:

@@ -7,16 +7,20 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
 
 from pseudolabel_kit.interfaces import PseudoLabels, Task, View
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
-from pseudolabel_kit.testing.calls import ROWS, Arguments, CallConformance
-from pseudolabel_kit.testing.fault import may_refuse, require
+from pseudolabel_kit.testing.answers import ROWS
+from pseudolabel_kit.testing.calls import Arguments, CallConformance
+from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
 from pseudolabel_kit.testing.samples import make_batch, make_view
+from pseudolabel_kit.testing.witness import restored
 
 ALIKE = 0.5  # the least correlation of pixels and labels that moved together
+DRAWS = 8  # so that what is done to every second batch is seen
+BLOCK = 8  # pixels a side: large enough to be still there in a blurred image
 
 
 class PerturbationConformance(CallConformance):
@@ -56,42 +60,33 @@ class PerturbationConformance(CallConformance):
             "return a list of one or more View",
         )
         for view in answer:
+            require(
+                all(len(t) == rows for t in (view.batch.image, view.batch.label, view.batch.mask)),
+                f"a view has {len(view.batch.image)} rows, {rows} were given",
+                "keep each row: return several views, not a view with more or fewer rows",
+            )
             image = rules.tensor("a view's image", view.batch.image, _shape(task, rows))
             rules.within("a view's image", image, 0, 1)
             rules.pseudo_labels(view.pseudo, rows, task)
-            require(
-                all(len(t) == rows for t in (view.batch.label, view.batch.mask)),
-                "a view has other rows than it was given",
-                "keep each row: repeat the view, not the rows",
-            )
 
     def test_labels_move_with_their_pixels(self) -> None:
-        """Where an image shows its own label, every view of it still does."""
-        task = replace(self.tasks[0], size=(32, 37))
-        for view in self.answer(self.begun(task), self._telling(task)):
-            counts = view.pseudo.mask_weight.expand_as(view.pseudo.mask) > 0
-            pixels, label = view.batch.image[counts], view.pseudo.mask[counts]
-            require(
-                _correlation(pixels, label) > ALIKE,
-                "pixels moved and their pseudo labels did not, or the other way round",
-                "apply the same geometry to batch.image and pseudo.mask; where pixels are hidden, "
-                "set mask_weight to 0",
-            )
-
-    def _telling(self, task: Task) -> Arguments:
-        """Images that are their own masks: a bright box in each, elsewhere in every row."""
-        masks = []
-        for seed in range(2):
-            mask = torch.zeros(ROWS, 1, *task.size)
-            for row in range(ROWS):
-                top, left = 2 + 3 * row + seed, 20 - 4 * row + seed
-                mask[row, :, top : top + 14, left : left + 14] = 1
-            masks.append(mask)
-        given = self.arguments(task)
-        pseudo = PseudoLabels(mask=masks[0], mask_weight=torch.ones_like(masks[0]))
-        batch = replace(given["view"].batch, image=0.2 + 0.6 * masks[0], mask=masks[0])
-        labelled = replace(given["labelled"], image=0.2 + 0.6 * masks[1], mask=masks[1])
-        return {"view": View(batch=batch, pseudo=pseudo), "labelled": labelled}
+        """Where an image shows its own label, every view of it still does, whatever is drawn."""
+        task = self.tasks[0]
+        for seed in range(DRAWS):
+            given = _telling(self.arguments(task), task)
+            part = self.begun(task)
+            torch.manual_seed(seed)
+            with restored(), sound(self.call):
+                views = part.perturb(**given)
+            for view in views:
+                found = _likeness(view)
+                require(
+                    found > ALIKE,
+                    "pixels moved and their pseudo labels did not, or the other way round "
+                    f"(correlation {found:.2f})",
+                    "apply the same geometry to batch.image and pseudo.mask; where pixels are "
+                    "hidden, set mask_weight to 0",
+                )
 
     def test_labels_of_one_kind(self) -> None:
         """Pseudo labels of masks alone, or of classes alone, are passed on or refused by name."""
@@ -100,8 +95,8 @@ class PerturbationConformance(CallConformance):
             given = self.arguments(task)
             view = given["view"]
             pseudo = replace(view.pseudo, **dict.fromkeys(none))
-            with may_refuse():
-                arguments = {**given, "view": replace(view, pseudo=pseudo)}
+            arguments = {**given, "view": replace(view, pseudo=pseudo)}
+            with where(f"of pseudo labels whose {none[0]} is None"), may_refuse():
                 self.sane(self.answer(self.begun(task), arguments), ROWS, task)
 
     def test_regions_are_passed_on(self) -> None:
@@ -118,7 +113,8 @@ class PerturbationConformance(CallConformance):
             if (found := each.batch.region) is not None:
                 require(
                     found.shape == region.shape,
-                    f"a view's region has shape {tuple(found.shape)}",
+                    f"a view's region has shape {tuple(found.shape)}, expected "
+                    f"{tuple(region.shape)}",
                     "move the region as the image",
                 )
 
@@ -127,5 +123,40 @@ def _shape(task: Task, rows: int) -> tuple[int, ...]:
     return (rows, task.channels, *task.size)
 
 
-def _correlation(one: Tensor, other: Tensor) -> float:
-    return float(torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1])
+def _telling(given: Arguments, task: Task) -> Arguments:
+    """The arguments with images that are their own masks: dark, with bright blocks."""
+    rng = torch.Generator().manual_seed(0)
+    height, width = task.size
+    blocks = torch.rand(2, ROWS, 1, height // BLOCK, width // BLOCK, generator=rng) < 0.4
+    view, labelled = given["view"], given["labelled"]
+    masks = [F.interpolate(each.float(), task.size, mode="nearest") for each in blocks]
+    shown = [(0.2 + 0.6 * mask).repeat(1, task.channels, 1, 1) for mask in masks]
+    pseudo = PseudoLabels(mask=masks[0], mask_weight=torch.ones_like(masks[0]))
+    return {
+        "view": replace(
+            view, batch=replace(view.batch, image=shown[0], mask=masks[0]), pseudo=pseudo
+        ),
+        "labelled": replace(
+            labelled, image=shown[1], mask=masks[1], has_mask=torch.ones(ROWS, dtype=torch.bool)
+        ),
+    }
+
+
+def _likeness(view: View) -> float:
+    """How alike pixels and labels are where labels count: the mean of the rows' correlations.
+
+    Negatives are alike too: an image may be inverted.
+    """
+    assert view.pseudo.mask is not None
+    assert view.pseudo.mask_weight is not None
+    found = [1.0]
+    for image, label, weight in zip(
+        view.batch.image.mean(dim=1),
+        view.pseudo.mask[:, 0],
+        view.pseudo.mask_weight[:, 0],
+        strict=True,
+    ):
+        pair = torch.stack((image[weight > 0], label[weight > 0]))
+        if pair.shape[1] > 1 and bool((pair.std(dim=1) > 0).all()):
+            found.append(abs(float(torch.corrcoef(pair)[0, 1])))
+    return sum(found[1:]) / len(found[1:]) if found[1:] else 1.0

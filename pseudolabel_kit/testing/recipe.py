@@ -6,16 +6,17 @@ import tomllib
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from pseudolabel_kit.config import Config, resolve
-from pseudolabel_kit.interfaces import Part
+from pseudolabel_kit.config import resolve
+from pseudolabel_kit.errors import ConfigError, UserError
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.reference import parse_list
 from pseudolabel_kit.testing.conformance import Conformance
-from pseudolabel_kit.testing.fault import require
+from pseudolabel_kit.testing.fault import FaultError, require, sound
 from pseudolabel_kit.testing.samples import make_task
 
+PARTS: tuple[Kind, ...] = ("backbone", "explainer", "fuser", "perturbation")
 NOT_ITS_OWN = ("seed", "devices", "accelerator", "strategy", "tracker", "checkpoint_every")
 
 
@@ -30,7 +31,13 @@ class RecipeConformance(Conformance):
 
     def test_every_key_is_known(self) -> None:
         """Its tables resolve to a configuration, which survives being written."""
-        config = self._config()
+        try:
+            config = resolve(self.part(), {"recipe": self.reference})
+        except ConfigError as error:
+            raise FaultError(
+                f"no run can be made of it: {error}",
+                "keep to the tables and keys that a run.toml has",
+            ) from error
         require(
             resolve(tomllib.loads(config.to_toml())) == config,
             "the configuration is another after being written and read",
@@ -39,12 +46,19 @@ class RecipeConformance(Conformance):
 
     def test_every_part_can_be_made(self) -> None:
         """The parts that it names are installed, and bind to a task."""
-        method = self._config().method
-        for kind in ("backbone", "explainer", "fuser", "perturbation"):
-            for reference in parse_list(getattr(method, kind)):
-                part = build(kind, reference)
-                assert isinstance(part, Part)
-                part.begin(make_task())
+        method = self.part().get("method", {})
+        for kind in PARTS:
+            for reference in parse_list(str(method.get(kind, "none"))):
+                try:
+                    part: Any = build(kind, reference)
+                except UserError as error:
+                    raise FaultError(
+                        f"its {kind} '{reference}' cannot be made: {error}",
+                        "name parts of this package or of the kit, or let the package depend on "
+                        "the one that brings them",
+                    ) from error
+                with sound("begin"):
+                    part.begin(make_task())
 
     def test_it_says_nothing_of_machine_or_data(self) -> None:
         """Data, seed and devices are the user's: a recipe that sets them cannot be compared."""
@@ -64,6 +78,3 @@ class RecipeConformance(Conformance):
             "the file has no comment on top",
             "say in a first line which method this is, and where it differs from its publication",
         )
-
-    def _config(self) -> Config:
-        return resolve(self.part(), {"recipe": self.reference})

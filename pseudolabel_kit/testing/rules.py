@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pseudolabel_kit.interfaces import LossTerm, PseudoLabels, Task
-from pseudolabel_kit.testing.fault import require
+from pseudolabel_kit.testing.fault import FaultError, require
+
+ROUNDING = 1e-4  # beyond a range; a run forgives it too
 
 
 def tensor(name: str, found: object, shape: tuple[int, ...], *more: tuple[int, ...]) -> Tensor:
@@ -18,9 +20,8 @@ def tensor(name: str, found: object, shape: tuple[int, ...], *more: tuple[int, .
         FaultError: it is not; with what it is.
     """
     shapes = " or ".join(map(str, dict.fromkeys((shape, *more))))
-    assert_tensor = isinstance(found, Tensor)
-    require(assert_tensor, f"{name} is a {type(found).__name__}", f"return a tensor {shapes}")
-    assert isinstance(found, Tensor)
+    if not isinstance(found, Tensor):
+        raise FaultError(f"{name} is a {type(found).__name__}", f"return a tensor {shapes}")
     require(
         tuple(found.shape) in (shape, *more),
         f"{name} has shape {tuple(found.shape)}, expected {shapes}",
@@ -56,9 +57,11 @@ def within(name: str, found: Tensor, low: float, high: float = torch.inf) -> Non
     least, most = found.aminmax()
     expected = f"in [{low:g}, {high:g}]" if high < torch.inf else f"at least {low:g}"
     require(
-        low <= float(least) and float(most) <= high,
+        low - ROUNDING <= float(least) and float(most) <= high + ROUNDING,
         f"{name} lies in [{float(least):.4g}, {float(most):.4g}], expected {expected}",
-        "normalise it, then clamp what rounding leaves outside",
+        "normalise it, then clamp what is left outside: x.clamp(0, 1)"
+        if high < torch.inf
+        else "clamp it: x.clamp_min(0)",
     )
 
 
@@ -70,12 +73,11 @@ def evidence(found: object, rows: int, task: Task) -> None:
 
 def pseudo_labels(found: object, rows: int, task: Task) -> None:
     """Masks and classes in [0, 1], each with a weight of 0 or more."""
-    require(
-        isinstance(found, PseudoLabels),
-        f"fuse returned a {type(found).__name__}",
-        "return PseudoLabels(mask=..., mask_weight=...)",
-    )
-    assert isinstance(found, PseudoLabels)
+    if not isinstance(found, PseudoLabels):
+        raise FaultError(
+            f"pseudo labels are a {type(found).__name__}",
+            "return PseudoLabels(mask=..., mask_weight=...)",
+        )
     shapes: Mapping[str, tuple[int, ...]] = {
         "mask": (rows, task.mask_channels, *task.size),
         "mask_weight": (rows, 1, *task.size),
@@ -83,10 +85,11 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
         "label_weight": (rows,),
     }
     for one, other in (("mask", "mask_weight"), ("label", "label_weight")):
+        missing = [name for name in (one, other) if getattr(found, name) is None]
         require(
-            (getattr(found, one) is None) == (getattr(found, other) is None),
-            f"of {one} and {other} one is None",
-            "give both or neither: a target without a weight teaches nothing",
+            len(missing) != 1,
+            f"of {one} and {other} one is None: {', '.join(missing)}",
+            "give both or neither; torch.ones_like(mask[:, :1]) weighs every pixel alike",
         )
     for name, shape in shapes.items():
         if (value := getattr(found, name)) is not None:
@@ -101,32 +104,37 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
         )
 
 
-def terms(call: str, found: object) -> dict[str, LossTerm]:
+def terms(call: str, found: object, rows: int) -> dict[str, LossTerm]:
     """Named loss terms: sums over rows with the counts that they are to be divided by."""
-    require(
-        isinstance(found, Mapping) and all(isinstance(t, LossTerm) for t in found.values()),
-        f"{call} returned {found!r:.80}",
-        'return a mapping of LossTerm by name: {"mask": LossTerm(total=..., count=...)}',
-    )
-    assert isinstance(found, Mapping)
+    if not isinstance(found, Mapping):
+        raise FaultError(
+            f"{call} returned a {type(found).__name__}",
+            'return a mapping of LossTerm by name: {"mask": LossTerm(total=..., count=...)}',
+        )
     for name, each in found.items():
-        term(f"{call} '{name}'", each)
+        term(f"{call} '{name}'", each, rows)
     return dict(found)
 
 
-def term(name: str, found: LossTerm) -> None:
+def term(name: str, found: object, rows: int) -> LossTerm:
     """`total` (B,) finite; `count` (B,) finite, not negative, detached."""
+    if not isinstance(found, LossTerm):
+        raise FaultError(
+            f"{name} is a {type(found).__name__}", "return LossTerm(total=..., count=...)"
+        )
+    shapes = tuple(found.total.shape), tuple(found.count.shape)
     require(
-        found.total.ndim == 1 and found.total.shape == found.count.shape,
-        f"{name} has total {tuple(found.total.shape)} and count {tuple(found.count.shape)}",
-        "keep one sum and one count for each row: both (B,)",
+        shapes == ((rows,), (rows,)),
+        f"{name} has total {shapes[0]} and count {shapes[1]}, expected ({rows},) twice",
+        "keep one sum and one count for each row: mean over dim=(1, 2, 3), not over the rows",
     )
     require(
         bool(found.total.isfinite().all()),
-        f"{name} is not finite",
-        "guard logarithms: use logits with F.logsigmoid in place of log(sigmoid)",
+        f"{name} is NaN or infinite",
+        "guard logarithms: use F.logsigmoid(logits) in place of sigmoid(logits).log()",
     )
     require(
         not found.count.requires_grad, f"the count of {name} carries gradients", "detach the count"
     )
     within(f"the count of {name}", found.count.detach(), 0)
+    return found

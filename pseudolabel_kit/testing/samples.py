@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pseudolabel_kit.interfaces import Batch, Evidence, Prediction, PseudoLabels, Scale, Task, View
 
 SIZE = (32, 37)  # the least height of the shipped backbones, and an odd width
+WIDTHS = (8, 12)  # of the two scales
 
 
 def make_task(
@@ -57,19 +58,20 @@ def make_prediction(rows: int = 3, task: Task | None = None, seed: int = 0) -> P
         mask_logits=3 * torch.randn(rows, task.mask_channels, *task.size, generator=rng),
         scales=tuple(
             Scale(
-                features=torch.randn(rows, 4, side, side, generator=rng),
-                weight=torch.randn(classes, 4, generator=rng),
+                features=torch.randn(rows, width, side, side, generator=rng),
+                weight=torch.randn(classes, width, generator=rng),
             )
-            for side in (8, 4)
+            for width, side in zip(WIDTHS, (8, 4), strict=True)
         ),
     )
 
 
 def make_evidence(rows: int = 3, task: Task | None = None, seed: int = 0) -> dict[str, Evidence]:
-    """A random class map, a random attribution and a random uncertainty."""
+    """A random class map for each mask channel, a random attribution, a random uncertainty."""
     task = task or make_task()
     rng = torch.Generator().manual_seed(seed)
-    class_map, attribution, uncertainty = torch.rand(3, rows, 1, *task.size, generator=rng)
+    class_map = torch.rand(rows, task.mask_channels, *task.size, generator=rng)
+    attribution, uncertainty = torch.rand(2, rows, 1, *task.size, generator=rng)
     return {
         "caam": Evidence(map=class_map, family="class-map"),
         "ig": Evidence(map=attribution, family="attribution"),
@@ -119,13 +121,14 @@ class TinyNet(nn.Module):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
+        few, many = WIDTHS
         self.shallow = nn.Sequential(
-            nn.Conv2d(task.channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()
+            nn.Conv2d(task.channels, few, 3, padding=1), nn.BatchNorm2d(few), nn.ReLU()
         )
-        self.deep = nn.Sequential(nn.Conv2d(8, 12, 3, padding=1), nn.ReLU())
-        self.heads = nn.ModuleList(nn.Conv2d(width, len(task.classes), 1) for width in (8, 12))
+        self.deep = nn.Sequential(nn.Conv2d(few, many, 3, padding=1), nn.ReLU())
+        self.heads = nn.ModuleList(nn.Conv2d(width, len(task.classes), 1) for width in WIDTHS)
         self.dropout = nn.Dropout(0.5)
-        self.mask_head = nn.Conv2d(20, task.mask_channels, 1)
+        self.mask_head = nn.Conv2d(few + many, task.mask_channels, 1)
 
     def forward(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,33 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.testing.fault import require
 
+SEED = 20_731  # unlike any that an author would write down
+SWITCHES: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "autocast": (
+        partial(torch.is_autocast_enabled, "cpu"),
+        partial(torch.set_autocast_enabled, "cpu"),
+    ),
+    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "the mode of deterministic algorithms": (
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
+    ),
+    "the precision of matrix products": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "cudnn.benchmark": (
+        lambda: torch.backends.cudnn.benchmark,
+        lambda on: setattr(torch.backends.cudnn, "benchmark", on),
+    ),
+}
+
 
 def tensors(thing: object, name: str = "") -> dict[str, Tensor]:
-    """Every tensor within a dataclass, mapping, sequence or module's state, by its path."""
+    """Every tensor within a dataclass, mapping or sequence, by its path."""
     if isinstance(thing, Tensor):
         return {name: thing}
     if isinstance(thing, Mapping):
@@ -37,13 +62,19 @@ def unedited(call: str, **given: object) -> Iterator[None]:
     """Nothing that the part was handed may have changed when the block ends.
 
     Raises:
-        FaultError: a tensor was edited in place; it names the tensor.
+        FaultError: a tensor was edited, added or taken away; it names the tensor.
     """
     before = {name: t.detach().clone() for name, t in tensors(given).items()}
     yield
-    for name, now in tensors(given).items():
+    now = tensors(given)
+    for name in {**before, **now}:
         require(
-            torch.equal(before[name], now.detach()),
+            name in before and name in now,
+            f"{call} {'added' if name in now else 'took away'} {name}",
+            "leave what you are given as it is: dict(evidence) is a copy",
+        )
+        require(
+            torch.equal(before[name], now[name].detach()),
             f"{call} edited {name} in place",
             "work on a copy: x = x.clone(), or use the form without a trailing underscore",
         )
@@ -53,8 +84,8 @@ def unedited(call: str, **given: object) -> Iterator[None]:
 def untouched(call: str, model: nn.Module) -> Iterator[None]:
     """The model must be as it was when the block ends: weights, buffers, modes, gradients, hooks.
 
-    Gradients are set to a sentinel first, one parameter is frozen and one module's mode is
-    unlike the others', so that a part that resets all alike is noticed.
+    Gradients are set to a sentinel first, and one parameter is frozen unlike the others, so that
+    a part that resets all alike is noticed.
 
     Raises:
         FaultError: it names the first difference.
@@ -71,13 +102,24 @@ def untouched(call: str, model: nn.Module) -> Iterator[None]:
         "buffer": "leave buffers alone, and load no state into the model",
         "weight": "leave weights alone: work on a copy of the model",
     }
-    for trait in before.keys() | now.keys():
-        kind, _, where = trait.partition(" of ")
+    for trait in {**before, **now}:
+        kind, _, place = trait.partition(" of ")
         require(
             _alike(before.get(trait), now.get(trait)),
-            f"{call} changed the model: {kind} of '{where}'",
+            f"{call} changed the model: the {kind} of {place or 'the whole'}",
             fixes[kind],
         )
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Torch's global switches are afterwards what they were before, whatever a part does."""
+    before = _settings()
+    try:
+        yield
+    finally:
+        for name, (_, write) in SWITCHES.items():
+            write(before[name])
 
 
 @contextmanager
@@ -87,17 +129,18 @@ def settings_kept(call: str) -> Iterator[None]:
     Raises:
         FaultError: it names the switch.
     """
-    before = _settings()
-    yield
-    for name, value in _settings().items():
-        require(
-            before[name] == value,
-            f"{call} changed {name} from {before[name]} to {value}",
-            "change no global setting and seed no global generator: the engine has seeded it",
-        )
+    with restored():
+        before = _settings()
+        yield
+        for name, value in _settings().items():
+            require(
+                before[name] == value,
+                f"{call} changed {name} from {before[name]} to {value}",
+                "change no global setting and seed no global generator: the engine has seeded it",
+            )
 
 
-def seeded(seed: int = 0) -> None:
+def seeded(seed: int = SEED) -> None:
     """Seed all global generators, as the engine does before every step."""
     torch.manual_seed(seed)
     np.random.seed(seed)
@@ -105,13 +148,12 @@ def seeded(seed: int = 0) -> None:
 
 
 def _mark(model: nn.Module) -> None:
-    parameters, modules = list(model.parameters()), list(model.modules())
+    parameters = list(model.parameters())
     for parameter in parameters:
         parameter.grad = torch.full_like(parameter, 7.0)
-    parameters[-1].requires_grad_(False)
-    for module in modules:
-        if isinstance(module, nn.Dropout) and module.p == 0:
-            module.train()
+        parameter.requires_grad_()
+    if parameters:
+        parameters[-1].requires_grad_(False)
 
 
 def _traits(model: nn.Module) -> dict[str, Any]:
@@ -139,12 +181,5 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _settings() -> dict[str, Any]:
-    return {
-        "torch's seed": torch.initial_seed(),
-        "the default dtype": torch.get_default_dtype(),
-        "grad mode": torch.is_grad_enabled(),
-        "autocast": torch.is_autocast_enabled("cpu"),
-        "the number of threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn.benchmark": torch.backends.cudnn.benchmark,
-    }
+    now = {name: read() for name, (read, _) in SWITCHES.items()}
+    return now | {"the seed of torch's generator": torch.initial_seed()}

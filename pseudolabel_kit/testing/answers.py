@@ -1,0 +1,61 @@
+"""Answers side by side: whether two are one, how far they are apart, and rows among others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.testing.witness import tensors
+
+ROWS = 5  # unlike any number of channels, classes or features
+FAINT = 0.3
+
+
+def same(one: object, other: object, tolerance: float = 0.0) -> bool:
+    """Whether two answers hold the same tensors, NaN where NaN is."""
+    a, b = tensors(one), tensors(other)
+    return a.keys() == b.keys() and all(
+        a[n].shape == b[n].shape
+        and torch.allclose(a[n], b[n], rtol=0, atol=tolerance, equal_nan=True)
+        for n in a
+    )
+
+
+def apart(one: object, other: object) -> str:
+    """How far two answers are apart: " (mask by up to 0.3)"."""
+    a, b = tensors(one), tensors(other)
+    both = [n for n in a if n in b and a[n].shape == b[n].shape]
+    gaps = {n: (a[n].float() - b[n].float()).abs().max().item() for n in both if a[n].numel()}
+    told = [f"{name or 'it'} by up to {gap:.2g}" for name, gap in gaps.items() if gap]
+    told += [f"{name or 'it'} in one of them alone" for name in sorted(a.keys() ^ b.keys())]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def first_row(answer: object) -> dict[str, Tensor]:
+    """The first row of every tensor of an answer that has rows."""
+    return {n: t[:1] for n, t in tensors(answer).items() if t.ndim and len(t) == ROWS}
+
+
+def among(own: Any, mates: Any, loudness: float) -> Any:
+    """The first row of `own`, faint, with the other rows of `mates`, in every tensor with rows."""
+    if isinstance(own, Tensor):
+        return _rows_among(own, mates, loudness) if own.ndim and len(own) == ROWS else own
+    if isinstance(own, Mapping):
+        return {key: among(value, mates[key], loudness) for key, value in own.items()}
+    if isinstance(own, tuple):
+        return tuple(among(o, m, loudness) for o, m in zip(own, mates, strict=True))
+    if is_dataclass(own) and not isinstance(own, type):
+        names = [f.name for f in fields(own)]
+        parts = {n: among(getattr(own, n), getattr(mates, n), loudness) for n in names}
+        return replace(own, **parts)
+    return own
+
+
+def _rows_among(own: Tensor, mates: Tensor, loudness: float) -> Tensor:
+    if not own.is_floating_point():
+        return torch.cat((own[:1], mates[1:]))
+    return torch.cat((FAINT * own[:1], loudness * mates[1:]))
