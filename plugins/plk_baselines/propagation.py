@@ -82,7 +82,7 @@ class LabelPropagation(Fuser):
             label = queries.new_full((len(queries), len(self.task.classes)), 0.0)
         else:
             affinity, row = nearest_rows(queries, bank.features, self.neighbours, self.gamma)
-            label = torch.einsum("qk,qkn->qn", affinity, bank.scores[row])
+            label = torch.einsum("qk,qkn->qn", affinity, bank.scores[row]).float()
         label = shares(label)
         return PseudoLabels(label=label, label_weight=certainty(label))
 
