@@ -18,7 +18,7 @@ from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS, apart, same
 from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
-from pseudolabel_kit.testing.fault import FaultError, require, sound
+from pseudolabel_kit.testing.fault import FaultError, require, sound, where
 from pseudolabel_kit.testing.learning import garbled, gradients, learning, partly_known, total
 from pseudolabel_kit.testing.samples import make_batch, make_pseudo, make_task
 from pseudolabel_kit.testing.witness import (
@@ -146,11 +146,10 @@ class BackboneConformance(RowConformance):
                 "let both go through the same layers",
             )
 
-    def answer_of(self, network: nn.Module, task: Task) -> Prediction:
+    def answer_of(self, network: nn.Module, task: Task, **more: Any) -> Prediction:
         """A network's answer to noise images."""
         with restored():
-            answer: Prediction = self.ask(torch.no_grad()(network), self.arguments(task))
-        return answer
+            return self.ask(torch.no_grad()(network), {**self.arguments(task), **more})  # type: ignore[no-any-return]
 
     def test_eval_mode_leaves_the_network_alone(self) -> None:
         """In eval mode a forward pass changes neither buffers nor anything else."""
@@ -191,7 +190,7 @@ class BackboneConformance(RowConformance):
     def test_feature_maps_can_be_changed_where_it_says_so(self) -> None:
         """A forward pass with `on_features` hands over maps (B,D,h,w) and uses what comes back."""
         task = self.tasks[0]
-        network, images = self.network(self.begun(task)), self.arguments(task)["images"]
+        network = self.network(self.begun(task))
         if "on_features" not in signature(network.forward).parameters:
             return
         seen: list[tuple[int, ...]] = []
@@ -200,13 +199,18 @@ class BackboneConformance(RowConformance):
             seen.extend(tuple(each.shape) for each in features)
             return features
 
-        with restored(), torch.no_grad(), sound("forward with on_features"):
-            plain, kept = network(images), network(images, on_features=look)
-            blank = network(images, on_features=lambda fs: tuple(torch.zeros_like(f) for f in fs))
+        def blank(features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(torch.zeros_like(each) for each in features)
+
+        with where("with on_features"):
+            plain, kept, changed = (
+                self.answer_of(network, task, **more)
+                for more in ({}, {"on_features": look}, {"on_features": blank})
+            )
         maps = bool(seen) and all(len(shape) == 4 and shape[0] == ROWS for shape in seen)
         require(maps, f"on_features was handed {seen}", "hand it a tuple of maps (B,D,h,w)")
         require(
-            same(plain, kept) and not same(plain, blank),
+            same(plain, kept) and not same(plain, changed),
             "what on_features returns is not what the decoder reads",
             "call features = on_features(features) between encoder and decoder",
         )
@@ -216,7 +220,9 @@ class BackboneConformance(RowConformance):
         for task in self.tasks:
             batch = partly_known(make_batch(ROWS, task))
             part, _, prediction = self._learning(task, batch)
-            for name in _terms(part, prediction, batch):
+            with unedited("loss", prediction=prediction, batch=batch):
+                terms = _terms(part, prediction, batch)
+            for name in terms:
                 require(
                     name.partition(".")[0] in HEADS,
                     f"loss term '{name}' has no weight in a run",
@@ -254,7 +260,7 @@ class BackboneConformance(RowConformance):
 
 def _terms(part: Any, prediction: Prediction, batch: Batch) -> dict[str, LossTerm]:
     seeded()
-    with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss"):
+    with restored(), sound("loss"):
         found = part.loss(prediction, batch)
     return rules.terms("loss", found, ROWS)
 

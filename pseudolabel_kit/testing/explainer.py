@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from math import isfinite
 from re import fullmatch
@@ -67,7 +68,7 @@ class ExplainerConformance(RowConformance):
 
     def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
         """The first image of `own`, faint, with the others of `mates`, and the answer to them."""
-        return self.about(own["model"], among(own["images"], mates["images"], loudness))
+        return self.about(deepcopy(own["model"]), among(own["images"], mates["images"], loudness))
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:
         """The model's answer under autocast; images stay float32."""

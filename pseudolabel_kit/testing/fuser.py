@@ -148,11 +148,12 @@ class FuserConformance(RowConformance):
         )
 
     def _labels(self, task: Task) -> tuple[Any, PseudoLabels] | None:
-        """A fuser and labels that it made; None where it makes none."""
+        """A fuser and labels that it made; None where it makes none that can be learned."""
         part = self.begun(task)
         if part.reads == "nothing":
             return None
-        return part, self.answer(part, self.arguments(task))
+        pseudo = self.answer(part, self.arguments(task))
+        return (part, pseudo) if self.is_sane(pseudo, task) else None
 
     def _taught(self, part: Any, pseudo: PseudoLabels, answer: Prediction) -> dict[str, Tensor]:
         """The terms of a student's answer, and the gradients that they send to it."""

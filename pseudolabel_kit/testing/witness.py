@@ -45,7 +45,7 @@ def tensors(thing: object, name: str = "") -> dict[str, Tensor]:
     if isinstance(thing, Tensor):
         return {name: thing}
     if isinstance(thing, Mapping):
-        inner = {f"{name}[{key!r}]": value for key, value in thing.items()}
+        inner = {f"{name}[{key!r}]" if name else str(key): value for key, value in thing.items()}
     elif is_dataclass(thing) and not isinstance(thing, type):
         inner = {f"{name}.{f.name}".strip("."): getattr(thing, f.name) for f in fields(thing)}
     elif isinstance(thing, tuple | list):
