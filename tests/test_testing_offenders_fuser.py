@@ -1,154 +1,30 @@
-"""Fusers with one fault each, and their innocent twins, before the kit."""
+"""Innocent fusers, and fusers whose answer has one fault each, before the kit."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import Site
+from planted_fusers import Cached, Counting, Learned, Noisy, Sound, Surveying, Tying, labels
 from planted_support import ANSWERS, EVERY, Offender, Offenders, faults_of
-from pydantic import Field
 from torch import Tensor, nn
 
 from pseudolabel_kit.interfaces import (
-    Batch,
     Evidence,
-    Fuser,
-    LossTerm,
-    Model,
     Prediction,
     PseudoLabels,
     Task,
 )
 
 offends = Offenders("fuser")
-
-
-def labels(mask: Tensor) -> PseudoLabels:
-    return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
-
-
-def pixels_of(losses: Tensor) -> dict[str, LossTerm]:
-    rows = losses.mean(dim=(1, 2, 3))
-    return {"mask": LossTerm(total=rows, count=torch.ones_like(rows).detach())}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sound(Fuser):
-    """The mean of decoder and evidence.
-
-    Attributes:
-        trust: the weight of the evidence.
-    """
-
-    trust: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        mask = prediction.need_masks(self.origin).float().sigmoid()
-        for each in evidence.values():
-            mask = mask.lerp(each.map.expand_as(mask), self.trust)
-        return labels(self.spoil(mask))
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        return mask
-
-
-# ── innocents ───────────────────────────────────────────────────────────────────────
-
-
-class Counting(Sound):
-    """Reads a running mean, then moves it, like FreeMatch's threshold."""
-
-    def make_state(self, task: Task) -> nn.Module:
-        state = nn.Module()
-        state.register_buffer("mean", torch.tensor(0.5))
-        return state
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        assert self.state is not None
-        mean = self.state.get_buffer("mean")
-        label = (mask >= mean).float()
-        mean.lerp_(mask.mean(), 0.1)
-        return label
-
-
-class Noisy(Sound):
-    """Draws as the contract says."""
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        return (mask + 0.1 * torch.rand_like(mask)).clamp(0, 1)
-
-
-class Learned(Sound):
-    """Has weights, drawn where they are made."""
-
-    def make_state(self, task: Task) -> nn.Module:
-        return nn.Conv2d(task.mask_channels, task.mask_channels, 1)
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        assert self.state is not None
-        with torch.no_grad():
-            found: Tensor = self.state(mask).float().sigmoid()
-        return found
-
-
-class Surveying(Sound):
-    """Labels by the whole pool, and counts nothing before it has seen it."""
-
-    def make_state(self, task: Task) -> nn.Module:
-        state = nn.Module()
-        state.register_buffer("features", torch.zeros(0, 0))
-        state.register_load_state_dict_pre_hook(room)
-        return state
-
-    def survey(self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]) -> None:
-        assert self.state is not None
-        found = [model(batch.image).scales[-1].features.mean(dim=(2, 3)) for batch in unlabelled]
-        self.state.features = torch.cat(found)
-
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        assert self.state is not None
-        pseudo = super().fuse(prediction, evidence)
-        if not prediction.scales or not len(known := self.state.get_buffer("features")):
-            return pseudo
-        queries = prediction.scales[-1].features.float().mean(dim=(2, 3))
-        near = torch.cdist(queries, known).amin(dim=1).float().clamp(0, 1)
-        return replace(pseudo, mask_weight=near[:, None, None, None].expand_as(pseudo.mask[:, :1]))
-
-
-def room(module: nn.Module, saved: Mapping[str, Tensor], prefix: str, *_: object) -> None:
-    module.features = torch.empty_like(saved[f"{prefix}features"])
-
-
-@cache
-def blur(side: int) -> Tensor:
-    return torch.full((1, 1, side, side), 1 / side**2)
-
-
-class Cached(Sound):
-    """Makes a kernel once in a process."""
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        rows = F.conv2d(mask.flatten(0, 1)[:, None], blur(3), padding=1).float()
-        return rows.reshape(mask.shape).clamp(0, 1)
-
-
-class Tying(Sound):
-    """Ties both streams, whatever the pseudo labels weigh, like MultiMix."""
-
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        far = student.need_masks("").float().mean() - labelled.need_masks("").float().mean()
-        total = far.square().expand(len(student.need_masks("")))
-        terms = super().loss(student, pseudo, labelled)
-        return {**terms, "tie": LossTerm(total=total, count=torch.ones_like(total).detach())}
 
 
 @pytest.mark.parametrize(
@@ -354,179 +230,6 @@ class SwitchesGradientsOff(Sound):
     def spoil(self, mask: Tensor) -> Tensor:
         torch.set_grad_enabled(False)
         return mask
-
-
-# ── memory ──────────────────────────────────────────────────────────────────────────
-
-
-@offends("its_state_survives_saving", "after saving and loading .*mask", "buffers .* make_state")
-class CountsInItself(Sound):
-    def begin(self, task: Task) -> None:
-        super().begin(task)
-        object.__setattr__(self, "_calls", 0)
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        calls = vars(self)["_calls"] + 1
-        object.__setattr__(self, "_calls", calls)
-        return mask / calls
-
-
-@offends("its_state_survives_saving", "after saving and loading .*mask", "persistent=False")
-class ForgetsWhenSaved(Counting):
-    def make_state(self, task: Task) -> nn.Module:
-        state = nn.Module()
-        state.register_buffer("mean", torch.tensor(0.5), persistent=False)
-        return state
-
-
-@offends("its_state_survives_saving", "after saving and loading .*mask", "make_state")
-class CountsBesideItsState(Counting):
-    def begin(self, task: Task) -> None:
-        super().begin(task)
-        object.__setattr__(self, "_calls", 0)
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        object.__setattr__(self, "_calls", vars(self)["_calls"] + 1)
-        return super().spoil(mask) / vars(self)["_calls"]
-
-
-@offends("memory_is_given_back", r"every call keeps \d{5} bytes", "no list that grows")
-class KeepsAList(Sound):
-    def begin(self, task: Task) -> None:
-        super().begin(task)
-        object.__setattr__(self, "_seen", [])
-
-    def spoil(self, mask: Tensor) -> Tensor:
-        vars(self)["_seen"].append(mask)
-        return mask
-
-
-@offends("memory_is_given_back", r"every call keeps \d{5} bytes", "no list that grows")
-class KeepsItsInputs(KeepsAList):
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        vars(self)["_seen"].append(prediction)
-        return labels(prediction.need_masks(self.origin).float().sigmoid())
-
-
-@offends("cost_grows_with_the_rows", r"12 rows write \d+\.\d times the bytes of 3", "each row")
-class ComparesAllRows(Sound):
-    def spoil(self, mask: Tensor) -> Tensor:
-        pairs = (mask[:, None] - mask[None]).abs()
-        return mask + 0 * pairs.sum(dim=1)
-
-
-# ── what it says of itself ──────────────────────────────────────────────────────────
-
-
-@offends("what_it_reads_is_what_it_says", 'reads = "prediction", yet the labels change', "reads")
-class SaysItReadsNone(Sound):
-    reads: ClassVar[Any] = "prediction"
-
-
-@offends("what_it_reads_is_what_it_says", "no evidence comes: fuse raised KeyError: 'ig'", "reads")
-class NeedsWhatItDoesNotRead(Sound):
-    reads: ClassVar[Any] = "prediction"
-
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        assert evidence["ig"]
-        return super().fuse(prediction, {})
-
-
-@offends(
-    "a_missing_head_is_refused_by_name",
-    "without mask_logits: fuse raised AttributeError: 'NoneType'",
-    r"need_masks\(self.origin\)",
-)
-class TrustsInMasks(Sound):
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        return labels(prediction.mask_logits.float().sigmoid())  # type: ignore[union-attr]
-
-
-@offends("a_survey_leaves_the_model_alone", "survey changed the model: the mode of", "eval mode")
-class TrainsTheTeacher(Surveying):
-    def survey(self, model: Any, labelled: Iterable[Batch], unlabelled: Iterable[Batch]) -> None:
-        super().survey(model, labelled, unlabelled)
-        model.train()
-
-
-@offends("a_survey_leaves_the_model_alone", "before its first survey.*fuse raised", "make it work")
-class NeedsItsSurvey(Surveying):
-    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
-        assert self.state is not None
-        assert len(self.state.get_buffer("features"))
-        return super().fuse(prediction, evidence)
-
-
-# ── the loss ────────────────────────────────────────────────────────────────────────
-
-
-# a loss that cannot teach is seen wherever the student is to learn
-LEARNS = frozenset(
-    {"a_student_that_is_sure_and_wrong_learns", "ignored_pixels_teach_nothing"},
-)
-
-
-def bce(student: Prediction, pseudo: PseudoLabels) -> Tensor:
-    logits, mask, weight = student.need_masks(""), pseudo.mask, pseudo.mask_weight
-    return weight * F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-
-
-@offends("the_student_learns_from_its_labels", "no gradient leaves loss", "detach", LEARNS)
-class LossDetached(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        return pixels_of(bce(student, pseudo).detach())
-
-
-@offends("ignored_pixels_teach_nothing", "of weight 0 teach the student", "by mask_weight")
-class LossIgnoresWeights(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        weight = torch.ones_like(pseudo.mask_weight)
-        return pixels_of(bce(student, replace(pseudo, mask_weight=weight)))
-
-
-@offends(
-    "the_student_learns_from_its_labels", "count of loss 'mask' carries", "detach the count", LEARNS
-)
-class LossCountsWithGradients(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        (term,) = pixels_of(bce(student, pseudo)).values()
-        count = student.need_masks("").sigmoid().mean(dim=(1, 2, 3))
-        return {"mask": replace(term, count=count)}
-
-
-@offends(
-    "the_student_learns_from_its_labels",
-    r"total \(\) and count \(\), expected \(5,\)",
-    "row",
-    LEARNS,
-)
-class LossOfTheWholeBatch(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        return {"mask": LossTerm(total=bce(student, pseudo).mean(), count=torch.tensor(1.0))}
-
-
-@offends("the_student_learns_from_its_labels", "loss returned a Tensor", "mapping", LEARNS)
-class LossIsATensor(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        return bce(student, pseudo).mean()
-
-
-@offends(
-    "a_student_that_is_sure_and_wrong_learns",
-    "with logits of 200 and -200: loss 'mask' is NaN or infinite",
-    "logsigmoid",
-)
-class LossTakesLogarithms(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        p, mask = student.need_masks("").sigmoid(), pseudo.mask
-        return pixels_of(-pseudo.mask_weight * (mask * p.log() + (1 - mask) * (1 - p).log()))
-
-
-@offends("the_student_learns_from_its_labels", "loss edited pseudo.mask in place", "clone", LEARNS)
-class LossEditsTheLabels(Sound):
-    def loss(self, student: Prediction, pseudo: PseudoLabels, labelled: Prediction) -> Any:
-        pseudo.mask.round_()
-        return pixels_of(bce(student, pseudo))
 
 
 @pytest.mark.parametrize("offender", offends.all, ids=str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from inspect import signature
 from typing import Any, ClassVar, cast
 
@@ -12,15 +11,21 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pseudolabel_kit.interfaces import Batch, LossTerm, Model, Prediction, PseudoLabels, Task
-from pseudolabel_kit.losses import consistency
+from pseudolabel_kit.interfaces import Batch, LossTerm, Model, Prediction, Task
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS, apart, same
 from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
 from pseudolabel_kit.testing.fault import FaultError, require, sound, where
-from pseudolabel_kit.testing.learning import garbled, gradients, learning, partly_known, total
-from pseudolabel_kit.testing.samples import make_batch, make_pseudo, make_task
+from pseudolabel_kit.testing.learning import (
+    garbled,
+    gradients,
+    learning,
+    partly_known,
+    total,
+    unlabelled,
+)
+from pseudolabel_kit.testing.samples import make_batch, make_task
 from pseudolabel_kit.testing.witness import (
     restored,
     seeded,
@@ -38,6 +43,10 @@ class BackboneConformance(RowConformance):
     """`build` and `loss`: a network that keeps the `Model` protocol and learns from its terms.
 
     Networks are called in eval mode, except where they learn.
+
+    >>> class TestVgg(BackboneConformance):
+    ...     reference = "vgg-multiscale:width=0.0625"
+    >>> TestVgg().test_classify_is_the_class_head()
     """
 
     kind: ClassVar[Kind] = "backbone"
@@ -240,7 +249,7 @@ class BackboneConformance(RowConformance):
         task = self.tasks[0]
         batch = make_batch(ROWS, task)
         part, network, prediction = self._learning(task, batch)
-        loss = total(_terms(part, prediction, batch) | _consistency(prediction, task))
+        loss = total(_terms(part, prediction, batch) | unlabelled(prediction, task))
         named = {n: each for n, each in network.named_parameters() if each.requires_grad}
         found = gradients(loss, list(named.values()), "loss")
         idle = [name for n, name in enumerate(named) if f"gradient {n}" not in found]
@@ -270,16 +279,6 @@ def _taught(part: Any, prediction: Prediction, batch: Batch) -> dict[str, Tensor
     answer, leaves = learning(prediction)
     terms = _terms(part, answer, batch)
     return tensors(terms) | gradients(total(terms), leaves, "loss")
-
-
-def _consistency(prediction: Prediction, task: Task) -> dict[str, LossTerm]:
-    """L_u for the heads that there are."""
-    pseudo: PseudoLabels = make_pseudo(ROWS, task)
-    if prediction.mask_logits is None:
-        pseudo = replace(pseudo, mask=None, mask_weight=None)
-    if prediction.class_logits is None:
-        pseudo = replace(pseudo, label=None, label_weight=None)
-    return consistency(prediction, pseudo, background_weight=1.0)
 
 
 def _sane_scale(name: str, features: Tensor, weight: Tensor, rows: int, task: Task) -> None:

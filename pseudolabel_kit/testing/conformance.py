@@ -39,7 +39,7 @@ class Conformance:
         offer = catalogue().find(self.kind, parse(self.reference).name)
         light = _light_module(offer)
         home = offer.component.target.partition(":")[0]
-        heavy = [name for name in _imported_by(light) if name in ("torch", home) and name != light]
+        heavy = sorted({"torch", home} & _imported_by(light) - {light})
         require(
             not heavy,
             f"the light module {light} imports {', '.join(heavy)}",

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from importlib.resources import files
 from typing import ClassVar, get_args
 
@@ -22,7 +22,12 @@ from pseudolabel_kit.testing.options import OptionConformance
 
 
 class DatasetConformance(OptionConformance):
-    """`rows`, `read` and `fingerprint`: the same answers every time, in any process."""
+    """`rows`, `read` and `fingerprint`: the same answers every time, in any process.
+
+    >>> class TestPhantom(DatasetConformance):
+    ...     reference = "phantom:size=32"
+    >>> TestPhantom().test_no_patient_is_on_two_sides()
+    """
 
     kind: ClassVar[Kind] = "dataset"
 
@@ -40,10 +45,10 @@ class DatasetConformance(OptionConformance):
             "rows come in another order, or with other content, the second time",
             "draw nothing at random there, and sort what the file system lists",
         )
-        names = [row.name for row in one]
+        names = Counter(row.name for row in one)
         require(
-            len(set(names)) == len(names),
-            "two rows have one name",
+            len(names) == len(one),
+            f"two rows have one name, {names.most_common(1)[0][0]!r}",
             "name each row after its file within the dataset: outputs are named so",
         )
 
@@ -82,7 +87,7 @@ class DatasetConformance(OptionConformance):
         torn = sorted(patient for patient, found in sides.items() if len(found) > 1)
         require(
             not torn,
-            f"{len(torn)} patients are on two sides of the split",
+            f"{len(torn)} patients are on two sides of the split: {', '.join(map(repr, torn)):.60}",
             "split by patient: models recognise a patient, and measures flatter",
         )
 

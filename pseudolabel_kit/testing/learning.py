@@ -8,8 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction
+from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, Task
+from pseudolabel_kit.losses import consistency
+from pseudolabel_kit.testing.answers import ROWS
 from pseudolabel_kit.testing.fault import require
+from pseudolabel_kit.testing.samples import make_pseudo
 
 
 def learning(prediction: Prediction) -> tuple[Prediction, list[Tensor]]:
@@ -52,6 +55,16 @@ def total(terms: Mapping[str, LossTerm]) -> Tensor:
     """
     require(bool(terms), "loss gave no term at all", "return at least one LossTerm by name")
     return torch.stack([term.total.sum() for term in terms.values()]).sum()
+
+
+def unlabelled(prediction: Prediction, task: Task) -> dict[str, LossTerm]:
+    """The terms of L_u, of random pseudo labels, for the heads that there are."""
+    pseudo: PseudoLabels = make_pseudo(ROWS, task)
+    if prediction.mask_logits is None:
+        pseudo = replace(pseudo, mask=None, mask_weight=None)
+    if prediction.class_logits is None:
+        pseudo = replace(pseudo, label=None, label_weight=None)
+    return consistency(prediction, pseudo, background_weight=1.0)
 
 
 def gradients(loss: Tensor, leaves: Sequence[Tensor], call: str) -> dict[str, Tensor]:

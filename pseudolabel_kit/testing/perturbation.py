@@ -27,6 +27,10 @@ class PerturbationConformance(CallConformance):
     """`perturb`: views of the same rows, in range, whose labels moved with their pixels.
 
     Rows may be mixed with each other.
+
+    >>> class TestNoise(PerturbationConformance):
+    ...     reference = "noise"
+    >>> TestNoise().test_labels_move_with_their_pixels()
     """
 
     kind: ClassVar[Kind] = "perturbation"

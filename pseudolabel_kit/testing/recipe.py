@@ -21,7 +21,12 @@ NOT_ITS_OWN = ("seed", "devices", "accelerator", "strategy", "tracker", "checkpo
 
 
 class RecipeConformance(Conformance):
-    """A file of choices that a run can be made of."""
+    """A file of choices that a run can be made of.
+
+    >>> class TestCalibrated(RecipeConformance):
+    ...     reference = "calibrated"
+    >>> TestCalibrated().test_every_key_is_known()
+    """
 
     kind: ClassVar[Kind] = "recipe"
 
