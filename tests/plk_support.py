@@ -16,21 +16,24 @@ from plk_captum.guided_gradcam import GuidedGradCam
 from plk_captum.input_x_gradient import InputXGradient
 from plk_captum.occlusion import Occlusion
 from plk_captum.saliency import Saliency
-from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Part, Prediction, Scale, Task
+from pseudolabel_kit.interfaces import Evidence, Explainer, Part, Prediction, Scale, Task
+from pseudolabel_kit.testing import samples
+from pseudolabel_kit.testing.samples import SIZE, make_batch, make_task
+
+__all__ = [
+    "SIZE",
+    "Toy",
+    "begun",
+    "explainers",
+    "make_batch",
+    "make_evidence",
+    "make_net",
+    "make_prediction",
+    "make_task",
+    "rows_of",
+]
 
 P = TypeVar("P", bound=Part)
-SIZE = (32, 37)  # the least height, and an odd width
-
-
-def make_task(channels: int = 1, masks: int = 1, size: tuple[int, int] = SIZE) -> Task:
-    return Task(
-        channels=channels,
-        size=size,
-        classes=("np", "cap", "covid"),
-        lesion_classes=(2,),
-        mask_channels=masks,
-        background_weight=0.5,
-    )
 
 
 def begun(part: P, task: Task | None = None) -> P:
@@ -45,20 +48,8 @@ def make_net(task: Task | None = None, seed: int = 0, **options: bool) -> VggNet
     return net
 
 
-def make_batch(rows: int = 3, task: Task | None = None, seed: int = 0) -> Batch:
-    task = task or make_task()
-    rng = torch.Generator().manual_seed(seed)
-    return Batch(
-        image=torch.rand(rows, task.channels, *task.size, generator=rng),
-        label=torch.randint(3, (rows,), generator=rng),
-        mask=torch.rand(rows, task.mask_channels, *task.size, generator=rng).round(),
-        has_label=torch.arange(rows) % 2 == 0,
-        has_mask=torch.ones(rows, dtype=torch.bool),
-    )
-
-
 def make_prediction(rows: int = 3, masks: int = 1, seed: int = 0) -> Prediction:
-    """Random logits and two random scales, without a network."""
+    """Random logits and two random scales of one width, without a network."""
     rng = torch.Generator().manual_seed(seed)
     return Prediction(
         class_logits=torch.randn(rows, 3, generator=rng),
@@ -74,12 +65,9 @@ def make_prediction(rows: int = 3, masks: int = 1, seed: int = 0) -> Prediction:
 
 
 def make_evidence(rows: int = 3, seed: int = 0) -> dict[str, Evidence]:
-    rng = torch.Generator().manual_seed(seed)
-    class_map, attribution = torch.rand(2, rows, 1, *SIZE, generator=rng)
-    return {
-        "caam": Evidence(map=class_map, family="class-map"),
-        "ig": Evidence(map=attribution, family="attribution"),
-    }
+    """A random class map and a random attribution."""
+    every = samples.make_evidence(rows, seed=seed)
+    return {key: every[key] for key in ("caam", "ig")}
 
 
 def rows_of(evidence: dict[str, Evidence], chosen: slice) -> dict[str, Evidence]:
