@@ -184,6 +184,7 @@ REFUSED: list[tuple[str, Answer, str]] = [
         "evidence on meta: expected it on cpu",
     ),
     ("loss_ramp", value(0.5), "a float: expected a Ramp"),
+    ("loss_ramp", value(Ramp(start="soon")), "the moment 'soon': expected one like 20%"),
     ("fuse", value(None), "None: expected PseudoLabels"),
     ("fuse", labels(mask=None), "mask_weight without mask: expected both or neither"),
     ("fuse", labels(label_weight=None), "label without label_weight: expected both or neither"),
@@ -276,3 +277,10 @@ def test_evidence_is_detached_and_of_its_family() -> None:
     found = CALLS["explain"](value(torch.ones(SHAPE, requires_grad=True)))
     assert not found.map.requires_grad
     assert found.family == "attribution"
+
+
+def test_evidence_of_no_known_family_is_refused() -> None:
+    explainer = part(Explainer, "explain", value(torch.ones(SHAPE)))
+    type(explainer).family = "guess"
+    with pytest.raises(FaultError, match="explain gave the family 'guess': expected one of class"):
+        guard.explain(explainer, Net(value(None)), IMAGES, make_prediction())

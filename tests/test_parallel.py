@@ -104,6 +104,31 @@ def test_parts_that_learn_later_or_keep_state_run_in_parallel(site: Site, tmp_pa
     assert pair(toml, tmp_path / "two") == [0, 0]
 
 
+def test_an_explainer_that_fails_in_one_process_is_counted_by_all(
+    site: Site, tmp_path: Path
+) -> None:
+    site.offer(
+        "half",
+        "'explainer', 'half', 'failing_by_half:Half', 'for a test'",
+        failing_by_half=(
+            "import os, torch\n"
+            "from pseudolabel_kit.interfaces import Explainer\n"
+            "class Half(Explainer):\n"
+            "    def explain(self, model, images, prediction):\n"
+            "        if torch.is_grad_enabled() and os.environ['RANK'] == '1':\n"
+            "            raise ValueError('boom')\n"
+            "        return torch.zeros_like(images[:, :1])\n"
+        ),
+    )
+    warn = {"method": {"explainer": "half"}, "train": {"isolate_errors": "warn"}}
+    two = tmp_path / "two"
+    assert pair(toml_of(tiny(warn, BOTH, NOW, steps(3)), tmp_path / "two.toml"), two) == [0, 0]
+    assert [record.get("failed") for record in records(two, "step")] == [["half"]] * 3
+    texts = [record["text"] for record in records(two, "event")]
+    assert "explainer 'half' failed in 3 of 3 steps; its evidence was left out" in texts
+    assert sum("failed in another process" in text for text in texts) == 1
+
+
 def test_the_command_starts_its_own_processes(tmp_path: Path) -> None:
     toml = toml_of(tiny(STILL, BOTH, steps(2)), tmp_path / "two.toml")
     line = [sys.executable, "-m", "pseudolabel_kit", "train", toml, "--out", str(tmp_path / "two")]

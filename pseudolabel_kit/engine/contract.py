@@ -115,7 +115,7 @@ def evidence(found: object, images: Tensor, mask_channels: int) -> Tensor:
 
 
 def pseudo_labels(found: object, images: Tensor, task: Task) -> PseudoLabels:
-    """What a fuser, or a perturbation, would teach of images (B,C,H,W)."""
+    """What a fuser would teach of images (B,C,H,W)."""
     ranges = label_ranges(found, images, task)
     require(*ranges)
     assert isinstance(found, PseudoLabels)

@@ -14,9 +14,9 @@ from torch import nn
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.bootstrap import intervals
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.engine.label import predict
 from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome, columns
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
@@ -59,7 +59,7 @@ def measure(model: nn.Module, rows: Subset, method: Method, fabric: Fabric) -> M
             positions = mine[start : start + ROWS]
             batch = rows.batch(positions, device=fabric.device)
             names = [rows.names[i] for i in positions]
-            answer = predict(model, batch.image, method, debias=False)
+            answer = guard.forward(method.backbone, model, batch.image, finite=False)
             measures.update(answer, batch, names, [rows.patients[i] for i in positions])
     _gather(measures, fabric)
     return measures

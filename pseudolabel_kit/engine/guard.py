@@ -6,11 +6,12 @@ one line where the part fails.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from pseudolabel_kit.interfaces import (
     Batch,
     Evidence,
     Explainer,
+    Family,
     Fuser,
     LossTerm,
     Part,
@@ -35,6 +37,7 @@ from pseudolabel_kit.interfaces import (
 )
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
+from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 
 if TYPE_CHECKING:
     from pseudolabel_kit.interfaces.flow import Features
@@ -45,15 +48,15 @@ Failed: TypeAlias = dict[str, PluginError | None]
 """What became of each explainer that was asked, by reference; None = its evidence is there."""
 
 
-# ── backbones ───────────────────────────────────────────────────────────────────────
-
-
 def begin(part: Part, task: Task) -> None:
     """Bind a part to a run."""
     with blamed(part, "make_state"):
         part.begin(task)
         if not isinstance(part.state, nn.Module | None):
             raise RefusedError(f"a {type(part.state).__name__}: expected a torch module or None")
+
+
+# ── backbones ───────────────────────────────────────────────────────────────────────
 
 
 def build(backbone: Backbone, task: Task) -> nn.Module:
@@ -119,6 +122,9 @@ def explain(
     with blamed(explainer, "explain"):
         found = explainer.explain(model, images, prediction)  # type: ignore[arg-type]
         map_ = contract.evidence(found, images, 1 if masks is None else masks.shape[1])
+        if explainer.family not in get_args(Family):
+            expected = ", ".join(get_args(Family))
+            raise RefusedError(f"the family {explainer.family!r}: expected one of {expected}")
         return Evidence(map=map_, family=explainer.family)
 
 
@@ -137,6 +143,9 @@ def ramp(explainer: Explainer) -> Ramp:
         found: object = explainer.loss_ramp()
         if not isinstance(found, Ramp):
             raise RefusedError(f"a {type(found).__name__}: expected a Ramp")
+        for moment in (found.start, found.length):
+            if not re.fullmatch(PATTERN, moment):
+                raise RefusedError(f"the moment {moment!r}: expected one like {WRITTEN}")
         return found
 
 

@@ -131,9 +131,9 @@ class Log:
     def _count(self, record: dict[str, Any], figures: dict[str, float]) -> None:
         """Count the explainers that failed in any process, and leave their names in the record."""
         failed: Failed = record.pop("failed")
-        elsewhere = PluginError("an explainer failed in another process")
         found = [name for name in failed if figures.pop(f"{FAILED}{name}")]
-        self.spared({name: failed[name] or elsewhere for name in found}, record["step"])
+        why: Failed = {name: failed[name] or _elsewhere(name) for name in found}
+        self.spared(why, record["step"])
         for name in found:
             self.progress.failures[name] += 1
         if found:
@@ -157,6 +157,10 @@ class Log:
                         "it trains nothing",
                         step=step,
                     )
+
+
+def _elsewhere(reference: str) -> PluginError:
+    return PluginError(f"explainer '{reference}' failed in another process")
 
 
 def _told(pseudo: PseudoLabels | None) -> dict[str, Tensor]:

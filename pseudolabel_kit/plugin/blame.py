@@ -52,7 +52,7 @@ def _place(error: Exception, part: object) -> str:
     """ " (file:line)" of the innermost frame in the part's package, else of the innermost."""
     package = type(part).__module__.partition(".")[0]
     frames = list(walk_tb(error.__traceback__))[2:]  # the first are `blamed` and its caller
-    own = [f for f in frames if f[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    own = [f for f in frames if str(f[0].f_globals.get("__name__")).partition(".")[0] == package]
     for frame, line in reversed(own or frames):
         return f" ({frame.f_code.co_filename}:{line})"
     return ""
