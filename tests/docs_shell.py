@@ -1,4 +1,4 @@
-"""Runs the lines of a page's `sh` blocks: `plk` in this process, and with short trainings."""
+"""Runs the lines of a page's `sh` blocks, all in this process, and with short trainings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from pathlib import Path
 
 import pytest
 from docs_page import ROOT
+from markupsafe import Markup
 from tiny import PHANTOM, cache_folder
 
+from pseudolabel_kit.cli import comparing
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.compare import plots, worker
+from pseudolabel_kit.compare.cells import Cell, Watcher
 from pseudolabel_kit.compare.spec import read_spec
 from pseudolabel_kit.config import read_toml
+from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.plugin.catalogue import catalogue
+from pseudolabel_kit.report import charts
 
 SHORT = {
     "train.steps": "4",
     "train.batch_size": "2",
     "evaluate.bootstrap": "10",
     "evaluate.figures": "1",
+    "evaluate.strips": "none",
+    "audit.rows": "4",
     "data.cache": cache_folder(),
 }
 PIP = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--upgrade")
@@ -32,6 +40,9 @@ PIP = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--upgrade"
 
 class Shell:
     """What a page's commands are typed into.
+
+    Reports are written without their curves, and the cells of a comparison run one after the
+    other in this process: both would be most of the time.
 
     Args:
         site: where `pip install` puts things; on the path.
@@ -41,6 +52,9 @@ class Shell:
     def __init__(self, site: Path, patch: pytest.MonkeyPatch) -> None:
         self.site = site
         self.patch = patch
+        for module in (charts, plots):
+            patch.setattr(module, "drawing", lambda *args: Markup("<svg/>"))
+        patch.setitem(comparing.SPREAD, comparing.HERE, in_turn)
         self.known: Mapping[str, Callable[[list[str]], None]] = {
             "plk": self.plk,
             "pip": self.pip,
@@ -79,8 +93,11 @@ class Shell:
         self.forget()
 
     def pytest(self, words: list[str]) -> None:
-        """The tests of an author's package, in a process of their own."""
-        self.subprocess("-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+        """The tests of an author's package, by its own settings."""
+        own = ("-p", "no:cacheprovider", "-p", "no:timeout")
+        with pytest.MonkeyPatch.context() as here:
+            here.syspath_prepend(Path.cwd())
+            assert pytest.main(["-q", "-s", *own, *words]) == pytest.ExitCode.OK
 
     def python(self, words: list[str]) -> None:
         """A script."""
@@ -103,6 +120,16 @@ class Shell:
         assert done.returncode == 0, shlex.join(words)
 
 
+def in_turn(
+    cells: Sequence[Cell], *, watcher: Watcher, stop: Stop, jobs: int | None = None
+) -> None:
+    """Run the cells of a comparison; what one raises is raised here."""
+    for cell in cells:
+        watcher.began(cell)
+        worker._work(cell, lambda *steps: None)
+        watcher.ended(cell, None)
+
+
 def shortened(words: Sequence[str]) -> list[str]:
     """What is added to a line so that it takes a second: few steps on a small phantom."""
     if words[0] not in ("train", "compare") or "--resume" in words:
@@ -112,6 +139,8 @@ def shortened(words: Sequence[str]) -> list[str]:
         settings = {"data.cache": SHORT["data.cache"]}
     elif not names_data(words):
         settings["data.source"] = PHANTOM
+    elif any(word.startswith("data.size=") for word in words):
+        settings["data.size"] = "32"
     added = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     return [*added, "--seeds", "1", "--jobs", "2"] if words[0] == "compare" else added
 
