@@ -53,9 +53,9 @@ class WandB(Tracker):
             if self.mode == "online" and not wandb.login():
                 raise wandb.errors.UsageError("W&B is switched off")
         except wandb.errors.Error as error:
-            told_why = " ".join(str(error).split())
+            why = " ".join(str(error).split()).rstrip(".")
             raise PluginError(
-                f"{self.origin}: mode=online: {told_why}; expected `wandb login` before, "
+                f"{self.origin}: mode=online: {why}; expected `wandb login` before, "
                 "or mode=offline"
             ) from error
         return Observer(self._open)
