@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiny import cache_folder
+
 ROOT = Path(__file__).parents[1]
 PIP = ("install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target")
 
@@ -25,23 +27,27 @@ class Installed:
         done = subprocess.run(line, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
-    def run(self, module: str, *words: str | Path, cwd: Path, expect: int = 0) -> str:
+    def run(self, module: str, *words: str | Path, cwd: Path) -> str:
         """What `python -m MODULE WORDS` prints in a working folder."""
+        return self.python("-m", module, *words, cwd=cwd)
+
+    def python(self, *words: str | Path, cwd: Path) -> str:
+        """What an interpreter prints, which must end well."""
         done = subprocess.run(
-            [sys.executable, "-m", module, *map(str, words)],
+            [sys.executable, *map(str, words)],
             cwd=cwd,
             env=self.environment(),
             capture_output=True,
             text=True,
         )
-        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def environment(self) -> dict[str, str]:
         """This process's own, with the folder on the path."""
         cleared = {k: v for k, v in os.environ.items() if not k.startswith(("PLK_", "PYTEST_"))}
         path = os.pathsep.join([str(self.site), *filter(None, sys.path)])
-        return cleared | {"PYTHONPATH": path, "COLUMNS": "160"}
+        return cleared | {"PYTHONPATH": path, "COLUMNS": "160", "PLK_CACHE": cache_folder()}
 
 
 def pytest_line(folders: Sequence[Path]) -> list[str | Path]:
@@ -49,7 +55,7 @@ def pytest_line(folders: Sequence[Path]) -> list[str | Path]:
     return ["-q", "-W", "error", "-p", "no:cacheprovider", *(each / "tests" for each in folders)]
 
 
-def short_run(cache: str) -> list[str]:
+def short_run() -> list[str]:
     """`--set` of a training that takes seconds, with pseudo labels from the second step on."""
     settings = {
         "train.steps": "4",
@@ -60,6 +66,5 @@ def short_run(cache: str) -> list[str]:
         "evaluate.figures": "0",
         "evaluate.strips": "none",
         "audit.rows": "4",
-        "data.cache": cache,
     }
     return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]

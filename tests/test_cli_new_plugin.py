@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from install_support import ROOT, Installed, pytest_line, short_run
-from tiny import cache_folder, records, refused
+from tiny import records, refused
 
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.compare.spec import read_spec
 from pseudolabel_kit.plugin.component import KINDS, Kind
 from pseudolabel_kit.scaffold import writer
 from pseudolabel_kit.scaffold.names import LONGEST, Names
@@ -61,25 +63,45 @@ def test_a_run_made_of_all_of_them(installed: Installed, tmp_path: Path) -> None
         *("train", "--data", "my-dataset:side=32", "--recipe", "my-recipe"),
         *("--backbone", "my-backbone:width=4", "--explainer", "my-explainer:copies=2"),
         *("--fuser", "my-fuser", "--tracker", "my-tracker:every=2", "--out", "run"),
-        *("--set", "method.perturbation=my-perturbation", *short_run(cache_folder())),
+        *("--set", "method.perturbation=my-perturbation", *short_run()),
     ]
     installed.run("pseudolabel_kit", *line, cwd=tmp_path)
-    losses = [record for record in records(tmp_path / "run") if "mask" in str(record)]
-    assert losses, "the pseudo labels never joined"
+    last = records(tmp_path / "run", "step")[-1]
+    assert last["losses"]["consistency.mask"] > 0
     lines = (tmp_path / "run" / "my-tracker.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in lines} == {"2", "4"}
     assert tomllib.loads((tmp_path / "run" / "run.toml").read_text())["method"]["teacher"] == "ema"
 
 
-def test_they_are_strictly_typed(written: Path) -> None:
+def test_the_commands_of_their_readmes_run(installed: Installed, written: Path) -> None:
+    """All but checks, which their own tests repeat; trainings and comparisons are read alone."""
+    text = "".join((written / kind / "README.md").read_text() for kind in KINDS)
+    lines = re.findall(r"^plk (train|data|plugins show)(.*)$", text, re.M)
+    lines = [f"{word}{rest}{' --dry-run' * (word == 'train')}" for word, rest in lines]
+    assert len(lines) == 2 * len(KINDS) + 1
+    code = (
+        "import shlex, sys\n"
+        "from pseudolabel_kit.cli.main import call\n"
+        "for line in sys.argv[1:]:\n"
+        "    assert call(shlex.split(line)) == 0, line\n"
+    )
+    installed.python("-c", code, *lines, cwd=written)
+    for path in written.glob("*/compare.toml"):
+        spec = read_spec(path)
+        own = spec.config(spec.rows[-1], 0).method.model_dump()
+        assert own[path.parent.name] == f"my-{path.parent.name}"
+
+
+def test_they_and_the_example_are_strictly_typed(written: Path) -> None:
+    homes = [*(written / kind for kind in KINDS), ROOT / "examples" / "third_party"]
     line = [
         *("mypy", "--strict", "--explicit-package-bases", "--follow-imports", "silent"),
-        *("--cache-dir", os.devnull, *written.glob("*/my_*/*.py"), *written.glob("*/tests/*.py")),
+        *("--cache-dir", os.devnull),
+        *(path for home in homes for path in home.glob("*/*.py")),
     ]
-    homes = ":".join(map(str, [ROOT, *(written / kind for kind in KINDS)]))
     found = subprocess.run(
         [sys.executable, "-m", *map(str, line)],
-        env={"MYPYPATH": homes, "PATH": ""},
+        env={"MYPYPATH": ":".join(map(str, [ROOT, *homes])), "PATH": ""},
         cwd=written,
         capture_output=True,
         text=True,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 from install_support import ROOT, Installed, pytest_line, short_run
-from tiny import PHANTOM, cache_folder, records
+from tiny import PHANTOM, records
 
 SOURCE = ROOT / "examples" / "third_party"
-QUICK = ["--set", f"data.source={PHANTOM}", *short_run(cache_folder())]
+QUICK = [
+    *("--set", f"data.source={PHANTOM}", "--set", "method.backbone=vgg-multiscale:width=0.0625"),
+    *short_run(),
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +50,15 @@ def test_it_is_listed_and_shown(installed: Installed, tmp_path: Path) -> None:
     assert "pixel|image|float > 0 and < 1" in " ".join(shown.split())
 
 
-def test_the_kit_finds_nothing_to_mend(installed: Installed, tmp_path: Path) -> None:
-    installed.run("pseudolabel_kit", "plugins", "check", "fuser/staple", cwd=tmp_path)
-
-
-def test_it_trains_by_its_name(installed: Installed, tmp_path: Path) -> None:
-    line = ["train", "--backbone", "vgg-multiscale:width=0.0625", "--fuser", "staple"]
-    line += ["--explainer", "input-x-gradient,caam:start=0%", "--out", "run", *QUICK]
-    installed.run("pseudolabel_kit", *line, cwd=tmp_path)
-    assert any("mask" in str(record) for record in records(tmp_path / "run"))
-
-
-def test_it_is_compared_by_its_name(installed: Installed, tmp_path: Path) -> None:
-    line = ["compare", "--recipe", "supervised,staple", "--seeds", "1", "--out", "cells"]
-    narrow = ["--set", "method.backbone=vgg-multiscale:width=0.0625"]
-    shown = installed.run("pseudolabel_kit", *line, *narrow, *QUICK, cwd=tmp_path)
-    assert "staple" in shown
-    assert (tmp_path / "cells" / "staple" / "seed0" / "report.html").is_file()
+def test_the_commands_of_its_readme_run(installed: Installed, tmp_path: Path) -> None:
+    """`plk` line by line; trainings are made short, and of one seed."""
+    (block,) = re.findall(r"```sh\n(.*?)```", (SOURCE / "README.md").read_text(), re.S)
+    lines = [shlex.split(line) for line in block.splitlines()]
+    for program, *words in lines:
+        if program == "plk":
+            more = {"train": QUICK, "compare": [*QUICK, "--seeds", "1"]}.get(words[0], [])
+            installed.run("pseudolabel_kit", *words, *more, cwd=tmp_path)
+    trained, cell = tmp_path / "runs" / "staple", tmp_path / "runs" / "compare" / "staple"
+    assert records(trained, "step")[-1]["losses"]["consistency.mask"] > 0
+    assert (cell / "seed0" / "report.html").is_file()
+    assert ["plk", "plugins", "check", "staple"] in lines

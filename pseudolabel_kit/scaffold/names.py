@@ -73,9 +73,9 @@ def _taken(names: Names, installed: Catalogue) -> str:
     for offer in installed.offers(names.kind):
         if offer.component.name == names.name:
             return f"plugin '{offer.plugin}' offers a {names.kind} of this name"
-    plugins = [each.name for each in (*installed.plugins, *installed.broken)]
-    taken = names.name in (*plugins, *installed.disabled)
-    return "a plugin of this name is installed" if taken else ""
+    taken = {plugin.name for plugin in installed.plugins} | set(installed.disabled)
+    taken |= {plugin.name for plugin in installed.broken}
+    return "a plugin of this name is installed" if names.name in taken else ""
 
 
 def _unimportable(package: str) -> str:

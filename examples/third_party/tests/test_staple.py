@@ -83,8 +83,12 @@ def rated(votes: Array, **options: Any) -> tuple[Tensor, Tensor]:
     """One image of one mask channel; votes (R,H,W)."""
     raters = torch.tensor(votes, dtype=torch.float32)[:, None, None]
     guess = torch.tensor([[0.95, 0.95], *[[0.7, 0.7]] * (len(votes) - 1)])
-    given_options = {"prior": torch.full((1, 1, 1, 1), 0.2), "iterations": 5, "tether": 0.1}
-    posterior, rates = staple(raters, guess, **(given_options | options))
+    chosen: dict[str, Any] = {
+        "prior": torch.full((1, 1, 1, 1), 0.2),
+        "iterations": 5,
+        "tether": 0.1,
+    }
+    posterior, rates = staple(raters, guess, **(chosen | options))
     return posterior[0, 0], rates[:, :, 0, 0, 0, 0]
 
 
