@@ -22,8 +22,12 @@ napoleon_attr_annotations = False  # the signature tells types
 napoleon_use_ivar = True
 default_role = "code"  # docstrings write `names` as Markdown does
 
+nitpick_ignore = [("myst", "examples/third_party")]  # in the repository, not in the site
+
 html_theme = "furo"
 html_title = f"pseudolabel-kit {version}"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
