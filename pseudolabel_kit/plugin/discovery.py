@@ -19,9 +19,11 @@ from pseudolabel_kit.plugin.component import CONTRACT, MODULE, NAME, Component
 from pseudolabel_kit.plugin.hooks import PROJECT, manager
 from pseudolabel_kit.plugin.light import lightly
 from pseudolabel_kit.plugin.misfit import misfits
+from pseudolabel_kit.plugin.trace import traced
 
 GROUP = PROJECT
 DISABLE = "PLK_DISABLE_PLUGINS"
+LONGEST = 500  # characters of a stranger's message that are shown
 _OURS = "pseudolabel-kit"
 
 
@@ -112,7 +114,8 @@ def load(point: Point, taken: Mapping[str, str] | None = None) -> Plugin | Broke
     start = perf_counter()
     try:
         _check(point, taken or {})
-        hooks, components = lightly(point.module, partial(_read, point))
+        with traced(point.name, f"import {point.module}"):
+            hooks, components = lightly(point.module, partial(_read, point))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a stranger's code: it may raise anything, SystemExit too
@@ -132,6 +135,8 @@ def in_a_line(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # a stranger's class
         text = ""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}..."
     if isinstance(error, PluginError | pluggy.PluginValidationError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
