@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
+from pseudolabel_kit.deprecation import former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, nearest
 from pseudolabel_kit.plugin import moment
 from pseudolabel_kit.plugin.moment import Moment
@@ -50,6 +58,12 @@ class Section(BaseModel):
     """A table of the configuration: frozen, and deaf to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_todays_names(cls, table: Any) -> Any:
+        former = former_names({name: field.metadata for name, field in cls.model_fields.items()})
+        return under_todays_names("key", table, former) if isinstance(table, Mapping) else table
 
 
 class DataConfig(Section):

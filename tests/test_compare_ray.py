@@ -33,7 +33,7 @@ def test_cells_run_as_tasks_and_one_that_fails_is_told(site: Site, tmp_path: Pat
         text=True,
         timeout=280,
     )
-    reason = "ZeroDivisionError: struck in two lines"
+    reason = "perturbation 'struck' of plugin 'striking': perturb raised ZeroDivisionError: struck"
     assert done.returncode == 1, done.stderr
     assert f"Broken, seed 0: failed: {reason}" in done.stderr
     assert "Sound, seed 0: finished" in done.stderr

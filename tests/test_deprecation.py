@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Annotated, get_args
 
 import pytest
 from conftest import Site
@@ -12,10 +13,13 @@ import pseudolabel_kit
 from pseudolabel_kit import deprecation, plugin
 from pseudolabel_kit.cli.console import show_warnings
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.config import Config, Section, TrainConfig
 from pseudolabel_kit.deprecation import RENAMED, former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, PluginError
 from pseudolabel_kit.plugin import Component, Formerly
-from pseudolabel_kit.plugin.catalogue import catalogue, read
+from pseudolabel_kit.plugin.build import build
+from pseudolabel_kit.plugin.catalogue import Offer, catalogue, read
+from pseudolabel_kit.plugin.options import options
 
 NEW = '"fuser", "new", "parts_a:New", "New.", Formerly("old", until="2.0")'
 FORMERLY = "from pseudolabel_kit.plugin import Formerly"
@@ -39,8 +43,20 @@ def ours() -> Iterator[tuple[str, Formerly]]:
         yield from ((module, old) for old in former.values())
     shipped = [each.name for each in catalogue().plugins if "pseudolabel-kit" in each.distribution]
     for offer in catalogue().offers():
-        if offer.plugin in shipped and offer.component.formerly:
-            yield str(offer), offer.component.formerly
+        if offer.plugin in shipped:
+            yield from ((str(offer), mark) for mark in of_part(offer))
+    for table in Config.model_fields.values():
+        for name, key in getattr(table.annotation, "model_fields", {}).items():
+            yield from ((name, mark) for mark in key.metadata if isinstance(mark, Formerly))
+
+
+def of_part(offer: Offer) -> Iterator[Formerly]:
+    """Of the part's name and of its options."""
+    marks: list[object] = [offer.component.formerly]
+    if offer.component.kind != "recipe":
+        for option in options(catalogue().load(offer)):
+            marks += get_args(option.annotation)
+    yield from (mark for mark in marks if isinstance(mark, Formerly))
 
 
 def test_no_old_name_of_ours_outlives_its_version() -> None:
@@ -53,6 +69,17 @@ def test_an_old_name_that_outlives_its_version_is_found(monkeypatch: pytest.Monk
     assert overdue(ours(), "0.1.9") == []
     assert overdue(ours(), "0.2.0") == ["pseudolabel_kit.plugin: B"]
     assert len(overdue(ours(), "0.11")) == 2
+
+
+def test_an_option_or_key_that_outlives_its_version_is_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.offer("a", '"fuser", "new", "parts_a:New", "New."', parts_a=PARTS)
+    offer = read().find("fuser", "new")
+    assert list(of_part(offer)) == [Formerly("power", until="2.0")]
+    seed = TrainConfig.model_fields["seed"]
+    monkeypatch.setattr(seed, "metadata", [*seed.metadata, Formerly("random_seed", "0.3")])
+    assert overdue(ours(), "0.3") == ["seed: random_seed"]
 
 
 def test_a_public_name_is_there_under_its_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +163,44 @@ def test_a_value_under_both_names_is_refused() -> None:
         pytest.raises(ConfigError, match="key 'new' is given under its old name 'old' too"),
     ):
         under_todays_names("key", {"old": 1, "new": 2}, former)
+
+
+PARTS = """
+from dataclasses import dataclass
+from typing import Annotated
+from pseudolabel_kit.interfaces import Fuser
+from pseudolabel_kit.plugin import Formerly
+
+@dataclass(frozen=True, kw_only=True)
+class New(Fuser):
+    sharpness: Annotated[float, Formerly("power", until="2.0")] = 2.0
+    def fuse(self, prediction, evidence):
+        raise NotImplementedError
+"""
+
+
+def test_an_option_is_read_under_its_old_name(site: Site) -> None:
+    site.offer("a", '"fuser", "new", "parts_a:New", "New."', parts_a=PARTS)
+    told = "^option 'power' is now 'sharpness': the old name goes in version 2.0$"
+    with pytest.warns(FutureWarning, match=told):
+        assert build("fuser", "new:power=3").sharpness == 3  # type: ignore[attr-defined]
+    with (
+        pytest.warns(FutureWarning, match=told),
+        pytest.raises(ConfigError, match="option 'sharpness' is given under its old name 'power'"),
+    ):
+        build("fuser", "new:power=3:sharpness=2")
+    with pytest.raises(ConfigError, match="there is no option 'pwer'"):
+        build("fuser", "new:pwer=3")
+
+
+class Table(Section):
+    pace: Annotated[float, Formerly("speed", until="2.0")] = 1.0
+
+
+def test_a_key_is_read_under_its_old_name() -> None:
+    with pytest.warns(FutureWarning, match="^key 'speed' is now 'pace': the old name goes in"):
+        assert Table.model_validate({"speed": 3}).pace == 3
+    assert Table.model_validate({"pace": 2}).pace == 2
 
 
 @pytest.mark.parametrize("version", ["", "next", "1.", "v2"])

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 KIT = "pseudolabel_kit"
 GROUND = {
-    *("attribution", "errors", "evidence", "files"),
+    *("attribution", "deprecation", "errors", "evidence", "files"),
     *("interfaces", "isolate", "losses", "weights"),
 }
 PUBLIC = GROUND - {"files"} | {"plugin"}

@@ -10,6 +10,7 @@ import torch
 
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin import hookimpl
+from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.catalogue import read
 from pseudolabel_kit.plugin.hooks import Observers, manager
 from pseudolabel_kit.plugin.trace import TRACE, short, traced
@@ -108,3 +109,13 @@ def test_values_are_short() -> None:
     assert short("a\nb") == "'a b'"
     assert short(True) == "True"
     assert short(object()) == "object"
+
+
+@pytest.mark.usefixtures("on")
+def test_imports_of_plugins_and_the_making_of_parts_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read()
+    assert "builtin: import pseudolabel_kit.builtin" in shown(capsys)
+    build("fuser", "none")
+    assert "thresholds: build fuser 'none'" in shown(capsys)

@@ -55,8 +55,7 @@ class WandB(Tracker):
         except wandb.errors.Error as error:
             why = " ".join(str(error).split()).rstrip(".")
             raise PluginError(
-                f"{self.origin}: mode=online: {why}; expected `wandb login` before, "
-                "or mode=offline"
+                f"{self.origin}: mode=online: {why}; expected `wandb login` before, or mode=offline"
             ) from error
         return Observer(self._open)
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from pseudolabel_kit.compare import pictures
 from pseudolabel_kit.compare.cells import Cell
 from pseudolabel_kit.engine.evaluate import evaluate
+from pseudolabel_kit.engine.failure import StoppedError
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError, UserError
 from pseudolabel_kit.plugin.hooks import Run, hookimpl
@@ -114,6 +115,8 @@ def _failed(cell: Cell, reason: str) -> int:
 
 def _in_a_line(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, StoppedError):
+        return error.fault  # how to go on with a single run is no advice here
     if isinstance(error, UserError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

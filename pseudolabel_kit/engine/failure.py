@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 class StoppedError(PluginError):
-    """A part stopped the run; the message says from where it goes on."""
+    """A part stopped the run; the message says from where it goes on.
+
+    Attributes:
+        fault: the part, what it did and when, without the advice.
+    """
+
+    def __init__(self, fault: str, *advice: str) -> None:
+        super().__init__("; ".join((fault, *advice)))
+        self.fault = fault
 
 
 @contextmanager
@@ -66,4 +74,4 @@ def _stopped(loop: Loop, error: PluginError, when: str) -> StoppedError:
     last = checkpoint.last_step(loop.folder.checkpoints)
     begins = "begins anew" if last is None else f"goes on from step {last}"
     told.append(f"once it is mended, `plk train --resume {run}` {begins}")
-    return StoppedError("; ".join(told))
+    return StoppedError(*told)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
+from pseudolabel_kit.deprecation import former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
 from pseudolabel_kit.interfaces import Backbone, Dataset, Explainer, Fuser, Perturbation
 from pseudolabel_kit.plugin.catalogue import catalogue
@@ -13,6 +14,7 @@ from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.discovery import in_a_line
 from pseudolabel_kit.plugin.options import convert, options
 from pseudolabel_kit.plugin.reference import Reference, parse
+from pseudolabel_kit.plugin.trace import traced
 from pseudolabel_kit.plugin.tracker import Tracker
 
 
@@ -47,11 +49,12 @@ def build(kind: Kind, reference: str | Reference) -> Any:
         raise ConfigError(f"'{reference}' is a recipe: a file to read, not a part to build")
     installed = catalogue()
     offer = installed.find(kind, reference.name)
-    part = installed.load(offer)
-    try:
-        made = part(**_values(part, reference))
-    except (ConfigError, ValueError) as error:
-        raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
+    with traced(offer.plugin, f"build {kind} '{reference}'"):
+        part = installed.load(offer)
+        try:
+            made = part(**_values(part, reference))
+        except (ConfigError, ValueError) as error:
+            raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
     object.__setattr__(made, "_origin", f"{kind} '{reference}' of plugin '{offer.plugin}'")
     return made
 
@@ -73,8 +76,9 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 def _values(part: type[Any], reference: Reference) -> dict[str, Any]:
     known = {option.name: option for option in options(part)}
+    former = former_names({name: get_args(option.annotation) for name, option in known.items()})
     values = {}
-    for name, text in reference.options:
+    for name, text in under_todays_names("option", dict(reference.options), former).items():
         if name not in known:
             raise ConfigError(f"there is no option '{name}'{nearest(name, known)}")
         values[name] = convert(known[name], text)
