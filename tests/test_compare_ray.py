@@ -38,7 +38,8 @@ def test_cells_run_as_tasks_and_one_that_fails_is_told(site: Site, tmp_path: Pat
     assert f"Broken, seed 0: failed: {reason}" in done.stderr
     assert "Sound, seed 0: finished" in done.stderr
     out = tmp_path / "out"
-    assert json.loads((out / "broken" / "seed0.failed.json").read_text()) == {"reason": reason}
+    told = json.loads((out / "broken" / "seed0.failed.json").read_text())["reason"]
+    assert told.startswith(reason)
     assert "Traceback" in (out / "broken" / "seed0.log").read_text()
 
     here = tmp_path / "here"
