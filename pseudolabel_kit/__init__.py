@@ -33,14 +33,18 @@ _HOMES = {
 __all__ = ["__version__", "build", "catalogue", "evaluate", "load", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # for a type checker only the names of today exist
 
-        return version("pseudolabel-kit")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("pseudolabel-kit")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        from pseudolabel_kit.deprecation import former_attribute
+
+        return former_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from pseudolabel_kit.deprecation import former_names, under_todays_names
@@ -58,12 +51,6 @@ class Section(BaseModel):
     """A table of the configuration: frozen, and deaf to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _under_todays_names(cls, table: Any) -> Any:
-        former = former_names({name: field.metadata for name, field in cls.model_fields.items()})
-        return under_todays_names("key", table, former) if isinstance(table, Mapping) else table
 
 
 class DataConfig(Section):
@@ -229,7 +216,7 @@ def resolve(*layers: Layer, origin: str = "the configuration") -> Config:
 
 
 def overlay(base: Layer, top: Layer) -> dict[str, Any]:
-    """`base` with the values of `top` over it, table by table.
+    """`base` with the values of `top` over it, table by table, all by the keys of today.
 
     A length in epochs takes the place of one in steps, which would silence it.
 
@@ -237,15 +224,33 @@ def overlay(base: Layer, top: Layer) -> dict[str, Any]:
     {'a': {'x': 1, 'y': 3}}
     >>> overlay({"train": {"steps": 100, "seed": 1}}, {"train": {"epochs": 5}})
     {'train': {'seed': 1, 'epochs': 5}}
+
+    Raises:
+        ConfigError: one layer gives a key under its old name too.
     """
+    return _merged(_by_todays_keys(base), _by_todays_keys(top))
+
+
+def _merged(base: Layer, top: Layer) -> dict[str, Any]:
     merged = dict(base)
     if "epochs" in top:
         merged.pop("steps", None)
     for key, value in top.items():
         below = merged.get(key)
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]
+        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def _by_todays_keys(layer: Layer) -> dict[str, Any]:
+    """A key that was renamed says so as options of parts do: `Annotated[..., Formerly(...)]`."""
+    today = dict(layer)
+    for table, section in Config.model_fields.items():
+        if isinstance(given := layer.get(table), Mapping):
+            fields: Mapping[str, FieldInfo] = getattr(section.annotation, "model_fields", {})
+            former = former_names({name: field.metadata for name, field in fields.items()})
+            today[table] = under_todays_names(f"[{table}] key", given, former)
+    return today
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, get_args
+from typing import get_args
 
 import pytest
 from conftest import Site
@@ -13,7 +13,8 @@ import pseudolabel_kit
 from pseudolabel_kit import deprecation, plugin
 from pseudolabel_kit.cli.console import show_warnings
 from pseudolabel_kit.cli.main import call
-from pseudolabel_kit.config import Config, Section, TrainConfig
+from pseudolabel_kit.compare.spec import Spec
+from pseudolabel_kit.config import Config, TrainConfig, resolve
 from pseudolabel_kit.deprecation import RENAMED, former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, PluginError
 from pseudolabel_kit.plugin import Component, Formerly
@@ -89,6 +90,9 @@ def test_a_public_name_is_there_under_its_old_one(monkeypatch: pytest.MonkeyPatc
     with pytest.warns(FutureWarning, match=f"^{told}$"):
         assert plugin.Part is Component  # type: ignore[attr-defined]
     assert "Part" not in dir(plugin)
+    monkeypatch.setitem(RENAMED, "pseudolabel_kit", {"build": Formerly("make", until="0.3")})
+    with pytest.warns(FutureWarning, match="^pseudolabel_kit: 'make' is now 'build'"):
+        assert pseudolabel_kit.make is pseudolabel_kit.build  # type: ignore[attr-defined]
 
 
 def test_other_names_are_not_there() -> None:
@@ -193,14 +197,38 @@ def test_an_option_is_read_under_its_old_name(site: Site) -> None:
         build("fuser", "new:pwer=3")
 
 
-class Table(Section):
-    pace: Annotated[float, Formerly("speed", until="2.0")] = 1.0
+@pytest.fixture
+def renamed_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = TrainConfig.model_fields["epochs"]
+    monkeypatch.setattr(epochs, "metadata", [*epochs.metadata, Formerly("length", until="2.0")])
 
 
-def test_a_key_is_read_under_its_old_name() -> None:
-    with pytest.warns(FutureWarning, match="^key 'speed' is now 'pace': the old name goes in"):
-        assert Table.model_validate({"speed": 3}).pace == 3
-    assert Table.model_validate({"pace": 2}).pace == 2
+OLD_KEY = r"^\[train\] key 'length' is now 'epochs': the old name goes in version 2\.0$"
+
+
+@pytest.mark.usefixtures("renamed_key")
+def test_a_key_is_read_under_its_old_name_in_each_layer() -> None:
+    old, new = {"train": {"length": 3}}, {"train": {"epochs": 4}}
+    for layers, epochs in (([old], 3), ([old, new], 4), ([new, old], 3)):
+        with pytest.warns(FutureWarning, match=OLD_KEY):
+            assert resolve(*layers).train.epochs == epochs
+    with pytest.warns(FutureWarning, match=OLD_KEY):
+        assert resolve({"train": {"steps": 9}}, old).train.steps is None
+    with warnings.catch_warnings(action="error"):
+        assert resolve(new).train.epochs == 4
+    with (
+        pytest.warns(FutureWarning, match=OLD_KEY),
+        pytest.raises(ConfigError, match=r"^\[train\] key 'epochs' is given under its old name"),
+    ):
+        resolve({"train": {"length": 3, "epochs": 4}})
+
+
+@pytest.mark.usefixtures("renamed_key")
+def test_a_row_of_a_comparison_lies_over_the_old_name_of_a_common_key() -> None:
+    row = {"recipe": "supervised", "train": {"epochs": 4}}
+    spec = Spec.model_validate({"common": {"train": {"length": 3}}, "row": [row]})
+    with pytest.warns(FutureWarning, match=OLD_KEY):
+        assert spec.config(spec.rows[0], seed=0).train.epochs == 4
 
 
 @pytest.mark.parametrize("version", ["", "next", "1.", "v2"])
