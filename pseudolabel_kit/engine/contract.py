@@ -87,15 +87,30 @@ def tensor(found: object, name: str, *shapes: Shape, device: torch.device | None
     return found
 
 
+def head_shapes(task: Task, rows: int, *size: int) -> dict[str, Shape]:
+    """What the logits of a model's heads are like; one of the two may be missing."""
+    return {
+        "class_logits": (rows, len(task.classes)),
+        "mask_logits": (rows, task.mask_channels, *size),
+    }
+
+
+def label_limits(task: Task, rows: int, *size: int) -> dict[str, tuple[Shape, float]]:
+    """The shape and the greatest value of what pseudo labels hold; the least is 0."""
+    return {
+        "mask": ((rows, task.mask_channels, *size), 1.0),
+        "mask_weight": ((rows, 1, *size), math.inf),
+        "label": ((rows, len(task.classes)), 1.0),
+        "label_weight": ((rows,), math.inf),
+    }
+
+
 def prediction(found: object, images: Tensor, task: Task, *, finite: bool) -> Prediction:
     """A model's answer to images (B,C,H,W), the values looked at only where `finite`."""
     if not isinstance(found, Prediction):
         raise RefusedError(f"{_kind(found)}: expected a Prediction")
     rows, _, *size = images.shape
-    shapes = {
-        "class_logits": (rows, len(task.classes)),
-        "mask_logits": (rows, task.mask_channels, *size),
-    }
+    shapes = head_shapes(task, rows, *size)
     heads = {name: head for name in shapes if (head := getattr(found, name)) is not None}
     if not heads:
         raise RefusedError("a Prediction without class_logits and mask_logits: expected either")
@@ -127,12 +142,7 @@ def label_ranges(found: object, images: Tensor, task: Task) -> list[Range]:
     if not isinstance(found, PseudoLabels):
         raise RefusedError(f"{_kind(found)}: expected PseudoLabels")
     rows, _, *size = images.shape
-    expected = {
-        "mask": ((rows, task.mask_channels, *size), 1.0),
-        "mask_weight": ((rows, 1, *size), math.inf),
-        "label": ((rows, len(task.classes)), 1.0),
-        "label_weight": ((rows,), math.inf),
-    }
+    expected = label_limits(task, rows, *size)
     for name in ("mask", "label"):
         pair = (getattr(found, name), getattr(found, f"{name}_weight"))
         if (pair[0] is None) is not (pair[1] is None):

@@ -11,6 +11,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pseudolabel_kit.engine.contract import head_shapes
+from pseudolabel_kit.engine.guard import SUPERVISED
 from pseudolabel_kit.interfaces import Batch, LossTerm, Model, Prediction, Task
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
@@ -35,7 +37,6 @@ from pseudolabel_kit.testing.witness import (
     untouched,
 )
 
-HEADS = ("classification", "segmentation")
 SMALL = (make_task(size=(64, 69)), make_task(channels=3, masks=2, size=(65, 64), classes=2))
 
 
@@ -83,11 +84,8 @@ class BackboneConformance(RowConformance):
             f"the model answered with a {type(answer).__name__}",
             "return Prediction(class_logits=..., mask_logits=...)",
         )
-        heads = {
-            "class_logits": (rows, len(task.classes)),
-            "mask_logits": (rows, task.mask_channels, *task.size),
-        }
-        found = {name: getattr(answer, name) for name in heads}
+        shapes = head_shapes(task, rows, *task.size)
+        found = {name: getattr(answer, name) for name in shapes}
         require(
             any(head is not None for head in found.values()),
             "the model neither classifies nor segments",
@@ -97,7 +95,7 @@ class BackboneConformance(RowConformance):
             if isinstance(head, Tensor) and head.is_floating_point():
                 head = head.float()
             if head is not None:
-                rules.tensor(name, head, heads[name])
+                rules.tensor(name, head, shapes[name])
         for number, scale in enumerate(answer.scales):
             _sane_scale(f"scales[{number}]", scale.features, scale.weight, rows, task)
         for number, side in enumerate(answer.sides):
@@ -233,9 +231,9 @@ class BackboneConformance(RowConformance):
                 terms = _terms(part, prediction, batch)
             for name in terms:
                 require(
-                    name.partition(".")[0] in HEADS,
+                    name.partition(".")[0] in SUPERVISED,
                     f"loss term '{name}' has no weight in a run",
-                    f"begin its name with {' or '.join(HEADS)}, as in 'segmentation.edge'",
+                    f"begin its name with {' or '.join(SUPERVISED)}, as in 'segmentation.edge'",
                 )
             one, other = (_taught(part, prediction, each) for each in (batch, garbled(batch)))
             require(

@@ -1,4 +1,7 @@
-"""What a sound answer looks like: shapes, types and ranges, by the contract."""
+"""What a sound answer looks like: the engine's contract, in words for who must mend the part.
+
+Stricter in two things that a run forgives: answers are float32, and come detached.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from pseudolabel_kit.engine.contract import ROWS_SLACK, SLACK, label_limits
 from pseudolabel_kit.interfaces import LossTerm, PseudoLabels, Task
 from pseudolabel_kit.testing.fault import FaultError, require
-
-ROUNDING = 1e-4  # beyond a range; a run forgives it too
 
 
 def tensor(name: str, found: object, shape: tuple[int, ...], *more: tuple[int, ...]) -> Tensor:
@@ -57,7 +59,7 @@ def within(name: str, found: Tensor, low: float, high: float = torch.inf) -> Non
     least, most = found.aminmax()
     expected = f"in [{low:g}, {high:g}]" if high < torch.inf else f"at least {low:g}"
     require(
-        low - ROUNDING <= float(least) and float(most) <= high + ROUNDING,
+        low - SLACK <= float(least) and float(most) <= high + SLACK,
         f"{name} lies in [{float(least):.4g}, {float(most):.4g}], expected {expected}",
         "normalise it, then clamp what is left outside: x.clamp(0, 1)"
         if high < torch.inf
@@ -78,12 +80,6 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
             f"pseudo labels are a {type(found).__name__}",
             "return PseudoLabels(mask=..., mask_weight=...)",
         )
-    shapes: Mapping[str, tuple[int, ...]] = {
-        "mask": (rows, task.mask_channels, *task.size),
-        "mask_weight": (rows, 1, *task.size),
-        "label": (rows, len(task.classes)),
-        "label_weight": (rows,),
-    }
     for one, other in (("mask", "mask_weight"), ("label", "label_weight")):
         missing = [name for name in (one, other) if getattr(found, name) is None]
         require(
@@ -91,14 +87,13 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
             f"of {one} and {other} one is None: {', '.join(missing)}",
             "give both or neither; torch.ones_like(mask[:, :1]) weighs every pixel alike",
         )
-    for name, shape in shapes.items():
+    for name, (shape, most) in label_limits(task, rows, *task.size).items():
         if (value := getattr(found, name)) is not None:
-            top = torch.inf if name.endswith("weight") else 1.0
-            within(name, tensor(name, value, shape), 0, top)
+            within(name, tensor(name, value, shape), 0, most)
     if found.label is not None:
         off = float((found.label.sum(dim=1) - 1).abs().amax())
         require(
-            off < 1e-3,
+            off < ROWS_SLACK,
             f"rows of label sum to 1 ± {off:.2g}",
             "give class probabilities, as softmax",
         )
