@@ -16,7 +16,7 @@ from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, Ramp, Task
 from pseudolabel_kit.losses import segmentation
 from pseudolabel_kit.plugin.catalogue import catalogue
-from pseudolabel_kit.testing import ExplainerConformance, FaultError, make_model
+from pseudolabel_kit.testing import ConformanceError, ExplainerConformance, make_model
 from pseudolabel_kit.testing.suites import promises
 
 offends = Offenders("explainer")
@@ -255,4 +255,4 @@ def test_a_suite_can_bring_its_network(site: Site) -> None:
 
 def test_a_fault_is_an_assertion_with_its_fix() -> None:
     with pytest.raises(AssertionError, match=r"^what was found\n  fix: what to do$"):
-        raise FaultError("what was found", "what to do")
+        raise ConformanceError("what was found", "what to do")

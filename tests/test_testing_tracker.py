@@ -9,7 +9,7 @@ import torch
 from conftest import Site
 
 from pseudolabel_kit.plugin.catalogue import catalogue
-from pseudolabel_kit.testing.fault import FaultError
+from pseudolabel_kit.testing.fault import ConformanceError
 from pseudolabel_kit.testing.tracker import TrackerConformance
 
 
@@ -116,7 +116,7 @@ def test_an_offender_is_caught(
 ) -> None:
     assert sound in SOUND
     suite = planted(site, SOUND.replace(sound, fault))
-    with torch.enable_grad(), pytest.raises(FaultError, match=re.escape(message)) as caught:
+    with torch.enable_grad(), pytest.raises(ConformanceError, match=re.escape(message)) as caught:
         getattr(suite, f"test_it_{check}" if "observing" not in check else f"test_{check}")()
     assert caught.value.fix
 

@@ -11,7 +11,7 @@ pytest runs what such a class inherits; `plk plugins check mine` runs the same w
 from pseudolabel_kit.testing.backbone import BackboneConformance
 from pseudolabel_kit.testing.dataset import DatasetConformance
 from pseudolabel_kit.testing.explainer import ExplainerConformance
-from pseudolabel_kit.testing.fault import FaultError
+from pseudolabel_kit.testing.fault import ConformanceError
 from pseudolabel_kit.testing.fuser import FuserConformance
 from pseudolabel_kit.testing.perturbation import PerturbationConformance
 from pseudolabel_kit.testing.recipe import RecipeConformance
@@ -28,9 +28,9 @@ from pseudolabel_kit.testing.tracker import TrackerConformance
 
 __all__ = [
     "BackboneConformance",
+    "ConformanceError",
     "DatasetConformance",
     "ExplainerConformance",
-    "FaultError",
     "FuserConformance",
     "PerturbationConformance",
     "RecipeConformance",

@@ -18,7 +18,7 @@ from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS, apart, same
 from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
-from pseudolabel_kit.testing.fault import FaultError, require, sound, where
+from pseudolabel_kit.testing.fault import ConformanceError, require, sound, where
 from pseudolabel_kit.testing.learning import (
     garbled,
     gradients,
@@ -74,7 +74,7 @@ class BackboneConformance(RowConformance):
         with sound("build"):
             network = part.build(part.task)
         if not isinstance(network, nn.Module):
-            raise FaultError(f"build gave {network!r:.60}", "return a torch.nn.Module")
+            raise ConformanceError(f"build gave {network!r:.60}", "return a torch.nn.Module")
         return network.eval()
 
     def sane(self, answer: Any, rows: int, task: Task) -> None:

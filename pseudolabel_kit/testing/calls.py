@@ -17,7 +17,7 @@ from pseudolabel_kit.interfaces import Task
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.testing.answers import ROWS, among, apart, first_row, same
 from pseudolabel_kit.testing.cost import Cost, counted, measure
-from pseudolabel_kit.testing.fault import FaultError, may_refuse, require, sound, where
+from pseudolabel_kit.testing.fault import ConformanceError, may_refuse, require, sound, where
 from pseudolabel_kit.testing.options import OptionConformance
 from pseudolabel_kit.testing.samples import GREY, TASKS, make_batch
 from pseudolabel_kit.testing.witness import restored, seeded, settings_kept, unedited
@@ -58,7 +58,7 @@ class CallConformance(OptionConformance):
 
     @abstractmethod
     def sane(self, answer: Any, rows: int, task: Task) -> None:
-        """Raise a `FaultError` where shapes, types or ranges are not the contract's."""
+        """Raise a `ConformanceError` where shapes, types or ranges are not the contract's."""
 
     def flat(self, task: Task) -> list[Arguments]:
         """Arguments without content: constant and all-zero images."""
@@ -200,7 +200,7 @@ class CallConformance(OptionConformance):
             _, once, often = (self._cost(FEW, call, times, tidy).kept for times in (1, 1, 4))
             if often <= once:
                 return
-        raise FaultError(
+        raise ConformanceError(
             f"every call keeps {(often - once) / 3:.0f} bytes",
             "keep no tensor that carries a graph, and no list that grows: detach, and overwrite; "
             "a memory of so many rows is allocated whole in make_state",
@@ -211,13 +211,13 @@ class CallConformance(OptionConformance):
     ) -> None:
         """Require one answer twice; of a part that never repeats one, another check tells."""
         if not same(one, other, tolerance) and same(*self._twice(self.tasks[0])):
-            raise FaultError(f"{found}{apart(one, other)}", fix)
+            raise ConformanceError(f"{found}{apart(one, other)}", fix)
 
     def is_sane(self, answer: Any, task: Task) -> bool:
         """Whether there is an answer to look at further; where there is none, others tell."""
         try:
             self.sane(answer, ROWS, task)
-        except FaultError:
+        except ConformanceError:
             return False
         return True
 

@@ -17,7 +17,7 @@ from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing.conformance import last_line
 from pseudolabel_kit.testing.digest import chosen, digest
-from pseudolabel_kit.testing.fault import FaultError, require, sound
+from pseudolabel_kit.testing.fault import ConformanceError, require, sound
 from pseudolabel_kit.testing.options import OptionConformance
 
 
@@ -138,7 +138,7 @@ def _elsewhere(reference: str) -> dict[str, str]:
 
 def _sane(row: Row, sample: object) -> None:
     if not isinstance(sample, Sample) or not isinstance(sample.image, np.ndarray):
-        raise FaultError(
+        raise ConformanceError(
             f"row '{row.name}': read gave {sample!r:.60}",
             "return Sample(image=...) of NumPy arrays",
         )

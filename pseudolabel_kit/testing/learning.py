@@ -51,7 +51,7 @@ def total(terms: Mapping[str, LossTerm]) -> Tensor:
     """The sum of all terms over all rows, a scalar.
 
     Raises:
-        FaultError: there is no term.
+        ConformanceError: there is no term.
     """
     require(bool(terms), "loss gave no term at all", "return at least one LossTerm by name")
     return torch.stack([term.total.sum() for term in terms.values()]).sum()
@@ -71,7 +71,7 @@ def gradients(loss: Tensor, leaves: Sequence[Tensor], call: str) -> dict[str, Te
     """The gradient of a loss for every leaf that it reaches.
 
     Raises:
-        FaultError: it reaches none, or one is not finite.
+        ConformanceError: it reaches none, or one is not finite.
     """
     require(
         loss.requires_grad,

@@ -13,7 +13,7 @@ from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.options import Option, convert, options
 from pseudolabel_kit.plugin.reference import Reference, parse
 from pseudolabel_kit.testing.conformance import Conformance
-from pseudolabel_kit.testing.fault import FaultError, require
+from pseudolabel_kit.testing.fault import ConformanceError, require
 
 
 class OptionConformance(Conformance):
@@ -40,7 +40,7 @@ class OptionConformance(Conformance):
                 setattr(part, name, value)
             except FrozenInstanceError:
                 continue
-            raise FaultError(
+            raise ConformanceError(
                 f"option '{name}' can be assigned to",
                 "decorate the class with @dataclass(frozen=True, kw_only=True)",
             )
@@ -92,7 +92,7 @@ class OptionConformance(Conformance):
                 TypeAdapter(option.annotation).validate_python(object())
             except ValidationError:
                 continue
-            raise FaultError(
+            raise ConformanceError(
                 f"option '{option.name}' takes anything: it is annotated {option.type}",
                 "annotate it: Annotated[float, Field(ge=0)], Literal['a', 'b'], int",
             )
@@ -103,7 +103,7 @@ def _meant(option: Option, text: str) -> Any:
     try:
         return convert(option, text)
     except ConfigError as error:
-        raise FaultError(
+        raise ConformanceError(
             f"the default of option '{option.name}' is refused: {error}",
             "make the default one of the values that the annotation allows",
         ) from error

@@ -13,7 +13,7 @@ from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.reference import parse_list
 from pseudolabel_kit.testing.conformance import Conformance
-from pseudolabel_kit.testing.fault import FaultError, require, sound
+from pseudolabel_kit.testing.fault import ConformanceError, require, sound
 from pseudolabel_kit.testing.samples import make_task
 
 PARTS: tuple[Kind, ...] = ("backbone", "explainer", "fuser", "perturbation")
@@ -39,7 +39,7 @@ class RecipeConformance(Conformance):
         try:
             config = resolve(self.part(), {"recipe": self.reference})
         except ConfigError as error:
-            raise FaultError(
+            raise ConformanceError(
                 f"no run can be made of it: {error}",
                 "keep to the tables and keys that a run.toml has",
             ) from error
@@ -57,7 +57,7 @@ class RecipeConformance(Conformance):
                 try:
                     part: Any = build(kind, reference)
                 except UserError as error:
-                    raise FaultError(
+                    raise ConformanceError(
                         f"its {kind} '{reference}' cannot be made: {error}",
                         "name parts of this package or of the kit, or let the package depend on "
                         "the one that brings them",

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from pseudolabel_kit.engine.contract import ROWS_SLACK, SLACK, label_limits
 from pseudolabel_kit.interfaces import LossTerm, PseudoLabels, Task
-from pseudolabel_kit.testing.fault import FaultError, require
+from pseudolabel_kit.testing.fault import ConformanceError, require
 
 
 def tensor(name: str, found: object, shape: tuple[int, ...], *more: tuple[int, ...]) -> Tensor:
     """A float32 tensor of one of the shapes, finite and detached.
 
     Raises:
-        FaultError: it is not; with what it is.
+        ConformanceError: it is not; with what it is.
     """
     shapes = " or ".join(map(str, dict.fromkeys((shape, *more))))
     if not isinstance(found, Tensor):
-        raise FaultError(f"{name} is a {type(found).__name__}", f"return a tensor {shapes}")
+        raise ConformanceError(f"{name} is a {type(found).__name__}", f"return a tensor {shapes}")
     require(
         tuple(found.shape) in (shape, *more),
         f"{name} has shape {tuple(found.shape)}, expected {shapes}",
@@ -52,7 +52,7 @@ def within(name: str, found: Tensor, low: float, high: float = torch.inf) -> Non
     """Every value in [low, high].
 
     Raises:
-        FaultError: one is not; with the range that was found.
+        ConformanceError: one is not; with the range that was found.
     """
     if not found.numel():
         return
@@ -76,7 +76,7 @@ def evidence(found: object, rows: int, task: Task) -> None:
 def pseudo_labels(found: object, rows: int, task: Task) -> None:
     """Masks and classes in [0, 1], each with a weight of 0 or more."""
     if not isinstance(found, PseudoLabels):
-        raise FaultError(
+        raise ConformanceError(
             f"pseudo labels are a {type(found).__name__}",
             "return PseudoLabels(mask=..., mask_weight=...)",
         )
@@ -102,7 +102,7 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
 def terms(call: str, found: object, rows: int) -> dict[str, LossTerm]:
     """Named loss terms: sums over rows with the counts that they are to be divided by."""
     if not isinstance(found, Mapping):
-        raise FaultError(
+        raise ConformanceError(
             f"{call} returned a {type(found).__name__}",
             'return a mapping of LossTerm by name: {"mask": LossTerm(total=..., count=...)}',
         )
@@ -114,7 +114,7 @@ def terms(call: str, found: object, rows: int) -> dict[str, LossTerm]:
 def term(name: str, found: object, rows: int) -> LossTerm:
     """`total` (B,) finite; `count` (B,) finite, not negative, detached."""
     if not isinstance(found, LossTerm):
-        raise FaultError(
+        raise ConformanceError(
             f"{name} is a {type(found).__name__}", "return LossTerm(total=..., count=...)"
         )
     shapes = tuple(found.total.shape), tuple(found.count.shape)

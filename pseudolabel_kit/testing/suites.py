@@ -15,7 +15,7 @@ from pseudolabel_kit.testing.calls import RIVAL, CallConformance
 from pseudolabel_kit.testing.conformance import Conformance
 from pseudolabel_kit.testing.dataset import DatasetConformance
 from pseudolabel_kit.testing.explainer import ExplainerConformance
-from pseudolabel_kit.testing.fault import FaultError
+from pseudolabel_kit.testing.fault import ConformanceError
 from pseudolabel_kit.testing.fuser import FuserConformance
 from pseudolabel_kit.testing.perturbation import PerturbationConformance
 from pseudolabel_kit.testing.recipe import RecipeConformance
@@ -59,7 +59,7 @@ def check(kind: Kind, reference: str) -> Iterator[Verdict]:
         promise = (getdoc(getattr(suite, name)) or name).split("\n")[0]
         try:
             getattr(suite(), name)()
-        except FaultError as fault:
+        except ConformanceError as fault:
             yield Verdict(check=name, promise=promise, fault=fault.found, fix=fault.fix)
         except UserError as error:
             yield Verdict(check=name, promise=promise, fault=f"refused: {error}")

@@ -20,7 +20,7 @@ from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.hooks import Outcome, manager
 from pseudolabel_kit.plugin.tracker import Tracker
-from pseudolabel_kit.testing.fault import FaultError, require, sound
+from pseudolabel_kit.testing.fault import ConformanceError, require, sound
 from pseudolabel_kit.testing.options import OptionConformance
 from pseudolabel_kit.testing.samples import make_pseudo
 from pseudolabel_kit.testing.witness import settings_kept, unedited
@@ -133,7 +133,7 @@ class TrackerConformance(OptionConformance):
         try:
             return manager(self.reference, observer)
         except pluggy.PluginValidationError as error:
-            raise FaultError(
+            raise ConformanceError(
                 f"{type(observer).__name__} is no observer: {' '.join(str(error).split())}",
                 "mark its hooks with @hookimpl, named and signed as in the contract",
             ) from error

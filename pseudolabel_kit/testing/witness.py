@@ -62,7 +62,7 @@ def unedited(call: str, **given: object) -> Iterator[None]:
     """Nothing that the part was handed may have changed when the block ends.
 
     Raises:
-        FaultError: a tensor was edited, added or taken away; it names the tensor.
+        ConformanceError: a tensor was edited, added or taken away; it names the tensor.
     """
     before = {name: t.detach().clone() for name, t in tensors(given).items()}
     yield
@@ -88,7 +88,7 @@ def untouched(call: str, model: nn.Module) -> Iterator[None]:
     a part that resets all alike is noticed.
 
     Raises:
-        FaultError: it names the first difference.
+        ConformanceError: it names the first difference.
     """
     _mark(model)
     before = _traits(model)
@@ -127,7 +127,7 @@ def settings_kept(call: str) -> Iterator[None]:
     """Torch's global switches and the seed of its generator stay as they are.
 
     Raises:
-        FaultError: it names the switch.
+        ConformanceError: it names the switch.
     """
     with restored():
         before = _settings()
