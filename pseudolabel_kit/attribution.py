@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,9 +15,8 @@ from pseudolabel_kit.evidence import Target, target_class, to_evidence
 from pseudolabel_kit.interfaces import Explainer, Model, Prediction
 
 Baseline: TypeAlias = Literal["blur", "mean", "zero"]
-Classify: TypeAlias = Callable[[Tensor], Tensor]
 
-BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
+_BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
 
 
 class ClassScores(nn.Module):
@@ -113,6 +112,6 @@ def baseline_of(images: Tensor, kind: Baseline) -> Tensor:
     """Where attributions of images (B,C,H,W) start; each depends on its own image alone."""
     if kind == "zero":
         return torch.zeros_like(images)
-    cells = 1 if kind == "mean" else BLUR_CELLS
+    cells = 1 if kind == "mean" else _BLUR_CELLS
     means = F.adaptive_avg_pool2d(images, cells)
     return F.interpolate(means, size=images.shape[-2:], mode="bilinear")

@@ -12,7 +12,7 @@ from pseudolabel_kit.interfaces import Task
 
 Target: TypeAlias = Literal["lesion", "predicted"]
 
-CLIP = 0.99  # the share of an image's pixels that stay below full evidence
+_CLIP = 0.99  # the share of an image's pixels that stay below full evidence
 
 
 def target_class(target: Target, class_logits: Tensor, task: Task) -> Tensor:
@@ -42,7 +42,7 @@ def to_evidence(attribution: Tensor) -> Tensor:
     """
     size = smooth(attribution.float().abs().sum(dim=1, keepdim=True))
     flat = size.flatten(1)
-    rank = max(1, round(CLIP * flat.shape[1]))
+    rank = max(1, round(_CLIP * flat.shape[1]))
     top = flat.kthvalue(rank, dim=1).values[:, None, None, None]
     return (size / top.clamp_min(torch.finfo(size.dtype).tiny)).clamp(0, 1)
 

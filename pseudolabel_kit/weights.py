@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.errors import ConfigError, nearest
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-NESTED = ("state_dict", "model")  # where .pth files of whole training states keep the weights
-COUNTERS = "num_batches_tracked"  # of batch normalisation; older files lack them
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+_NESTED = ("state_dict", "model")  # where .pth files of whole training states keep the weights
+_COUNTERS = "num_batches_tracked"  # of batch normalisation; older files lack them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def locate(pretrained: str, published: Mapping[str, Published]) -> tuple[Path, P
     Raises:
         ConfigError: there is no such file, no such name, or the cache lacks it.
     """
-    if "/" in pretrained or pretrained.endswith(SUFFIXES):
+    if "/" in pretrained or pretrained.endswith(_SUFFIXES):
         path = Path(pretrained).expanduser()
         if not path.is_file():
             raise ConfigError(f"pretrained={pretrained}: there is no such file")
@@ -127,7 +127,7 @@ def locate(pretrained: str, published: Mapping[str, Published]) -> tuple[Path, P
     if pretrained not in published:
         known = ", ".join(published) or "none are published"
         raise ConfigError(
-            f"pretrained={pretrained}: neither the path of a file ({', '.join(SUFFIXES)}) nor "
+            f"pretrained={pretrained}: neither the path of a file ({', '.join(_SUFFIXES)}) nor "
             f"the name of published weights{nearest(pretrained, published)}: expected {known}"
         )
     source = published[pretrained]
@@ -152,7 +152,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         ConfigError: the file cannot be read, or lacks a tensor of the module; names the first.
     """
     found, state = read_weights(path), module.state_dict()
-    wanted = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTERS)}
+    wanted = {name: tensor for name, tensor in state.items() if not name.endswith(_COUNTERS)}
     wrappers = _shared([name.split(".")[:-1] for name in wanted])
     plain = {name: "_".join(name.split(".")[wrappers:]) for name in wanted}
     prefix = _prefix(found, list(plain.values()))
@@ -176,7 +176,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file of weights")
     try:
-        found = load_file(path) if path.suffix == SUFFIXES[0] else _checkpoint(path)
+        found = load_file(path) if path.suffix == _SUFFIXES[0] else _checkpoint(path)
     except Exception as error:  # a damaged pickle may raise anything
         raise ConfigError(
             f"{path}: is truncated, foreign, or holds more than tensors: "
@@ -192,7 +192,7 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
     found = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(found, Mapping):
         return {}
-    return next((found[key] for key in NESTED if isinstance(found.get(key), Mapping)), found)
+    return next((found[key] for key in _NESTED if isinstance(found.get(key), Mapping)), found)
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,21 @@ KIT = "pseudolabel_kit"
 MODULES = (
     *(KIT, f"{KIT}.plugin", f"{KIT}.interfaces", f"{KIT}.errors", f"{KIT}.losses"),
     *(f"{KIT}.evidence", f"{KIT}.attribution", f"{KIT}.weights", f"{KIT}.isolate"),
+    f"{KIT}.testing",
 )
 
 
 def public_api() -> Iterator[str]:
     """Names with their parameters and fields, hooks, commands with options, configuration keys."""
-    for module in map(import_module, MODULES):
-        for name in names(module):
-            yield from described(f"{module.__name__}.{name}", getattr(module, name))
+    public = {
+        f"{module.__name__}.{name}": getattr(module, name)
+        for module in map(import_module, MODULES)
+        for name in names(module)
+    }
+    for path, value in public.items():
+        yield from described(path, value)
+    for base in hidden_bases(public.values()):
+        yield from described(f"{base.__module__}.{base.__qualname__}", base)
     for hook in HOOKS:
         yield f"hook {hook}{signature(getattr(Hooks, hook))}"
     yield from commands("plk", get_command(main.app))
@@ -60,6 +67,13 @@ def names(module: types.ModuleType) -> list[str]:
     return sorted(n for n in public if not isinstance(getattr(module, n), typing.TypeVar))
 
 
+def hidden_bases(values: Iterable[Any]) -> list[type[Any]]:
+    """Classes of ours without a public name, whose members some public class hands on."""
+    public = [value for value in values if inspect.isclass(value)]
+    bases = {base for cls in public for base in cls.__mro__ if base.__module__.startswith(KIT)}
+    return sorted(bases.difference(public), key=lambda base: (base.__module__, base.__qualname__))
+
+
 def described(path: str, value: Any) -> Iterator[str]:
     """A class with its fields and methods, a function with its parameters, a value."""
     if inspect.isclass(value):
@@ -71,7 +85,8 @@ def described(path: str, value: Any) -> Iterator[str]:
     elif path.endswith("__version__") or type(value).__module__ == "pluggy._decorators":
         yield path
     else:
-        yield f"{path} = {value}"
+        typed = typing.get_origin(value) is typing.Annotated
+        yield f"{path} = {describe(value) if typed else value}"
 
 
 def members(path: str, cls: type[Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from pseudolabel_kit.interfaces import (
     Ramp,
     Scale,
 )
-from pseudolabel_kit.plugin.moment import Moment
+from pseudolabel_kit.plugin import Moment
 
 Levels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]

@@ -9,7 +9,7 @@ import captum.attr  # type: ignore[import-untyped]
 from pydantic import Field
 from torch import Tensor
 
-from pseudolabel_kit.attribution import Attribution, Classify
+from pseudolabel_kit.attribution import Attribution, ClassScores
 
 Method = Literal[
     "riemann_right", "riemann_left", "riemann_middle", "riemann_trapezoid", "gausslegendre"
@@ -36,9 +36,9 @@ class IntegratedGradients(Attribution):
     method: Method = "riemann_right"
     internal_batch: Annotated[int, Field(ge=1)] = 16
 
-    def attribute(self, classify: Classify, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
+    def attribute(self, scores: ClassScores, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
         """Signed attributions (B,C,H,W)."""
-        attributions: Tensor = captum.attr.IntegratedGradients(classify).attribute(
+        attributions: Tensor = captum.attr.IntegratedGradients(scores).attribute(
             images,
             baselines=base,
             target=label,

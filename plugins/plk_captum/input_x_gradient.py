@@ -8,7 +8,7 @@ import captum.attr  # type: ignore[import-untyped]
 from torch import Tensor
 
 from plk_captum.adapter import ask
-from pseudolabel_kit.attribution import Attribution, Classify
+from pseudolabel_kit.attribution import Attribution, ClassScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,6 @@ class InputXGradient(Attribution):
     networks it ranks pixels about as the sum of 8 steps does (correlation 0.999 from black).
     """
 
-    def attribute(self, scores: Classify, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
+    def attribute(self, scores: ClassScores, images: Tensor, base: Tensor, label: Tensor) -> Tensor:
         """Signed attributions (B,C,H,W)."""
         return (images - base) * ask(captum.attr.Saliency(scores), images, label, abs=False)

@@ -18,8 +18,7 @@ from plk_tracking import told
 from plk_tracking.memory import Memory
 from plk_tracking.observer import Book, Observer
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.plugin import Run, Tracker
-from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin import Level, Outcome, Run, Tracker
 from pseudolabel_kit.plugin.options import to_text
 
 # Asked for by MLflow itself: it reports its own use over the network unless told not to, and

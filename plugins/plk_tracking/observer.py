@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from plk_tracking.told import shares, without_folders
 from pseudolabel_kit.interfaces import PseudoLabels
-from pseudolabel_kit.plugin import Run, hookimpl
-from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin import Level, Outcome, Run, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,7 @@ from pathlib import Path
 from plk_tracking import told
 from plk_tracking.observer import Book, Observer
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.plugin import Run, Tracker
-from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin import Level, Outcome, Run, Tracker
 from pseudolabel_kit.plugin.options import to_text
 
 try:

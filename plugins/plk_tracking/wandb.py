@@ -12,8 +12,7 @@ from plk_tracking import told
 from plk_tracking.memory import Memory
 from plk_tracking.observer import Book, Observer
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.plugin import Run, Tracker
-from pseudolabel_kit.plugin.hooks import Level, Outcome
+from pseudolabel_kit.plugin import Level, Outcome, Run, Tracker
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or it reports its crashes, with paths
 

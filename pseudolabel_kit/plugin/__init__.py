@@ -26,12 +26,29 @@ from typing import TYPE_CHECKING, Any
 
 from pseudolabel_kit.deprecation import Formerly, former_attribute
 from pseudolabel_kit.plugin.component import CONTRACT, Component
-from pseudolabel_kit.plugin.hooks import Run, hookimpl
+from pseudolabel_kit.plugin.hooks import Level, Outcome, Run, hookimpl
 from pseudolabel_kit.plugin.tracker import Tracker
 
-__all__ = ["CONTRACT", "Component", "Formerly", "Run", "Tracker", "hookimpl"]
+if TYPE_CHECKING:
+    from pseudolabel_kit.plugin.moment import Moment
+
+__all__ = [
+    "CONTRACT",
+    "Component",
+    "Formerly",
+    "Level",
+    "Moment",
+    "Outcome",
+    "Run",
+    "Tracker",
+    "hookimpl",
+]
 
 if not TYPE_CHECKING:  # for a type checker only the names of today exist
 
     def __getattr__(name: str) -> Any:
+        if name == "Moment":  # it is pydantic's, which a light module does without
+            from pseudolabel_kit.plugin.moment import Moment
+
+            return Moment
         return former_attribute(__name__, name)

@@ -66,9 +66,9 @@ class BackboneConformance(RowConformance):
 
     def ready(self, part: Any) -> Call:
         """A forward pass of a newly built network, in eval mode and without gradients."""
-        return torch.no_grad()(self.network(part))
+        return torch.no_grad()(self._network(part))
 
-    def network(self, part: Any) -> nn.Module:
+    def _network(self, part: Any) -> nn.Module:
         """A newly built network, always under the same seed, in eval mode."""
         seeded()
         with sound("build"):
@@ -108,7 +108,7 @@ class BackboneConformance(RowConformance):
     def test_the_same_answer_twice(self) -> None:
         """In eval mode the same images give the same answer, whatever the seed."""
         task = self.tasks[0]
-        network, images = self.network(self.begun(task)), self.arguments(task)["images"]
+        network, images = self._network(self.begun(task)), self.arguments(task)["images"]
         with restored(), torch.no_grad(), sound("forward"):
             one, other = network(images), network(images)
         require(
@@ -123,9 +123,9 @@ class BackboneConformance(RowConformance):
         parts = [self.begun(task) for _ in range(2)]
         seeded()
         with settings_kept("build"):
-            networks = [self.network(part) for part in parts]
+            networks = [self._network(part) for part in parts]
         for network in networks:
-            self.answer_of(network, task)  # lazy modules draw their weights here
+            self._answer_of(network, task)  # lazy modules draw their weights here
         one, other = (network.state_dict() for network in networks)
         require(
             same(one, other),
@@ -136,8 +136,8 @@ class BackboneConformance(RowConformance):
     def test_classify_is_the_class_head(self) -> None:
         """`classify` gives the class logits of the whole forward pass."""
         for task in self.tasks:
-            network, images = self.network(self.begun(task)), self.arguments(task)["images"]
-            if (logits := self.answer_of(network, task).class_logits) is None:
+            network, images = self._network(self.begun(task)), self.arguments(task)["images"]
+            if (logits := self._answer_of(network, task).class_logits) is None:
                 return
             require(
                 hasattr(network, "classify"),
@@ -153,7 +153,7 @@ class BackboneConformance(RowConformance):
                 "let both go through the same layers",
             )
 
-    def answer_of(self, network: nn.Module, task: Task, **more: Any) -> Prediction:
+    def _answer_of(self, network: nn.Module, task: Task, **more: Any) -> Prediction:
         """A network's answer to noise images."""
         with restored():
             return self.ask(torch.no_grad()(network), {**self.arguments(task), **more})  # type: ignore[no-any-return]
@@ -161,16 +161,16 @@ class BackboneConformance(RowConformance):
     def test_eval_mode_leaves_the_network_alone(self) -> None:
         """In eval mode a forward pass changes neither buffers nor anything else."""
         task = self.tasks[0]
-        network = self.network(self.begun(task))
-        self.answer_of(network, task)  # lazy modules get their shapes here
+        network = self._network(self.begun(task))
+        self._answer_of(network, task)  # lazy modules get their shapes here
         with untouched("forward", network):
-            self.answer_of(network, task)
+            self._answer_of(network, task)
 
     def test_a_network_can_be_copied_and_saved(self) -> None:
         """A copy, and a network that loads its weights, answer alike."""
         task = self.tasks[0]
         part = self.begun(task)
-        network = self.network(part)
+        network = self._network(part)
         lazy = [name for name, each in network.named_parameters() if is_lazy(each)]
         require(
             not lazy,
@@ -183,10 +183,10 @@ class BackboneConformance(RowConformance):
             copy = deepcopy(network)
             flat = {name: t.detach().clone() for name, t in network.state_dict().items()}
             other.load_state_dict(load(save(flat)))
-        expected = self.answer_of(network, task)
+        expected = self._answer_of(network, task)
         for name, each in {"a copy": copy, "a restored network": other}.items():
-            found = self.answer_of(each, task)
-            self.agree(
+            found = self._answer_of(each, task)
+            self._agree(
                 expected,
                 found,
                 f"{name} answers otherwise than the network",
@@ -197,7 +197,7 @@ class BackboneConformance(RowConformance):
     def test_feature_maps_can_be_changed_where_it_says_so(self) -> None:
         """A forward pass with `on_features` hands over maps (B,D,h,w) and uses what comes back."""
         task = self.tasks[0]
-        network = self.network(self.begun(task))
+        network = self._network(self.begun(task))
         if "on_features" not in signature(network.forward).parameters:
             return
         seen: list[tuple[int, ...]] = []
@@ -211,7 +211,7 @@ class BackboneConformance(RowConformance):
 
         with where("with on_features"):
             plain, kept, changed = (
-                self.answer_of(network, task, **more)
+                self._answer_of(network, task, **more)
                 for more in ({}, {"on_features": look}, {"on_features": blank})
             )
         maps = bool(seen) and all(len(shape) == 4 and shape[0] == ROWS for shape in seen)
@@ -260,7 +260,7 @@ class BackboneConformance(RowConformance):
     def _learning(self, task: Task, batch: Batch) -> tuple[Any, nn.Module, Prediction]:
         """A part, its network in training mode, and the network's answer to a batch."""
         part = self.begun(task)
-        network = self.network(part).train()
+        network = self._network(part).train()
         with restored(), sound("forward in training mode"):
             return part, network, network(batch.image)
 

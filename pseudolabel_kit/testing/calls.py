@@ -139,7 +139,7 @@ class CallConformance(OptionConformance):
         enable = "wrap what needs gradients in `with torch.enable_grad():`"
         with torch.no_grad(), where("under torch.no_grad()", enable):
             found = self.answer(self.begun(task), self.arguments(task))
-        self.agree(expected, found, "under torch.no_grad() the answer is another", enable, 1e-5)
+        self._agree(expected, found, "under torch.no_grad() the answer is another", enable, 1e-5)
 
     def test_mixed_precision(self) -> None:
         """Under float16 and bfloat16 autocast the answer is sane, and float32."""
@@ -162,7 +162,7 @@ class CallConformance(OptionConformance):
             for seed in (2, 3):  # a module may make its parameters when it first runs
                 self.answer(resumed, self.arguments(task, seed=seed))
             _load(resumed.state, part.state)
-        self.agree(
+        self._agree(
             self.answer(part, self.arguments(task, seed=1)),
             self.answer(resumed, self.arguments(task, seed=1)),
             "after saving and loading the answer is another",
@@ -176,7 +176,7 @@ class CallConformance(OptionConformance):
         expected = self.answer(self.begun(task), self.arguments(task, seed=1))
         fresh = self.begun(task)
         self.answer(self.begun(task), self.arguments(task))
-        self.agree(
+        self._agree(
             expected,
             self.answer(fresh, self.arguments(task, seed=1)),
             "a part's answer depends on what another part was asked before",
@@ -206,14 +206,14 @@ class CallConformance(OptionConformance):
             "a memory of so many rows is allocated whole in make_state",
         )
 
-    def agree(
+    def _agree(
         self, one: object, other: object, found: str, fix: str, tolerance: float = 0.0
     ) -> None:
         """Require one answer twice; of a part that never repeats one, another check tells."""
         if not same(one, other, tolerance) and same(*self._twice(self.tasks[0])):
             raise ConformanceError(f"{found}{apart(one, other)}", fix)
 
-    def is_sane(self, answer: Any, task: Task) -> bool:
+    def _is_sane(self, answer: Any, task: Task) -> bool:
         """Whether there is an answer to look at further; where there is none, others tell."""
         try:
             self.sane(answer, ROWS, task)
@@ -267,7 +267,7 @@ class RowConformance(CallConformance):
             own, strangers = (self.arguments(task, seed=seed) for seed in (0, 1))
             one = self.answer(self.begun(task), self.among(own, own, 1.0))
             other = self.answer(self.begun(task), self.among(own, strangers, 0.3))
-            self.agree(
+            self._agree(
                 first_row(one),
                 first_row(other),
                 "row 0 changed with its batchmates",

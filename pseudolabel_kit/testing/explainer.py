@@ -43,9 +43,9 @@ class ExplainerConformance(RowConformance):
 
     def arguments(self, task: Task, rows: int = ROWS, seed: int = 0) -> Arguments:
         """A network, noise images, and its answer to them."""
-        return self.about(self.model(task), make_batch(rows, task, seed).image)
+        return self._about(self.model(task), make_batch(rows, task, seed).image)
 
-    def about(self, model: nn.Module, images: Tensor) -> Arguments:
+    def _about(self, model: nn.Module, images: Tensor) -> Arguments:
         """A network as explainers are handed it, these images, and its answer to them."""
         model.eval().requires_grad_(False)
         with torch.no_grad(), sound("the model"):
@@ -59,21 +59,21 @@ class ExplainerConformance(RowConformance):
 
     def priced(self, task: Task, network: nn.Module, images: Tensor) -> Arguments:
         """The rival is explained."""
-        return self.about(network, images)
+        return self._about(network, images)
 
     def flat(self, task: Task) -> list[Arguments]:
         """Black, grey and white images."""
         black = torch.zeros(2, task.channels, *task.size)
-        return [self.about(self.model(task), black + value) for value in (0.0, 0.5, 1.0)]
+        return [self._about(self.model(task), black + value) for value in (0.0, 0.5, 1.0)]
 
     def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
         """The first image of `own`, faint, with the others of `mates`, and the answer to them."""
-        return self.about(deepcopy(own["model"]), among(own["images"], mates["images"], loudness))
+        return self._about(deepcopy(own["model"]), among(own["images"], mates["images"], loudness))
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:
         """The model's answer under autocast; images stay float32."""
         with torch.autocast("cpu", dtype=dtype):
-            return self.about(arguments["model"], arguments["images"])
+            return self._about(arguments["model"], arguments["images"])
 
     def sane(self, answer: Any, rows: int, task: Task) -> None:
         """Evidence by the contract."""
@@ -149,7 +149,7 @@ class ExplainerConformance(RowConformance):
         """The term and the gradients that it sends; nothing where there is no term."""
         part = self.begun(task)
         prediction: Prediction
-        prediction, leaves = learning(self.about(self.model(task), batch.image)["prediction"])
+        prediction, leaves = learning(self._about(self.model(task), batch.image)["prediction"])
         seeded()
         with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss"):
             term = part.loss(prediction, batch)

@@ -96,7 +96,7 @@ class FuserConformance(RowConformance):
             alone = self.answer(self.begun(task), without)
         given = self.answer(self.begun(task), self.arguments(task))
         said = f'reads = "{reads}", yet the labels change with the evidence'
-        self.agree(alone, given, said, honest)
+        self._agree(alone, given, said, honest)
 
     def test_a_missing_head_is_refused_by_name(self) -> None:
         """A prediction without classes, masks or scales is answered or refused in one line."""
@@ -153,7 +153,7 @@ class FuserConformance(RowConformance):
         if part.reads == "nothing":
             return None
         pseudo = self.answer(part, self.arguments(task))
-        return (part, pseudo) if self.is_sane(pseudo, task) else None
+        return (part, pseudo) if self._is_sane(pseudo, task) else None
 
     def _taught(self, part: Any, pseudo: PseudoLabels, answer: Prediction) -> dict[str, Tensor]:
         """The terms of a student's answer, and the gradients that they send to it."""

@@ -82,7 +82,7 @@ class PerturbationConformance(CallConformance):
             torch.manual_seed(seed)
             with restored(), sound(self.call):
                 views = part.perturb(**given)
-            for view in views if self.is_sane(views, task) else ():
+            for view in views if self._is_sane(views, task) else ():
                 found = _likeness(view)
                 require(
                     found > ALIKE,
@@ -114,7 +114,7 @@ class PerturbationConformance(CallConformance):
             "labelled": replace(labelled, region=region),
         }
         views = self.answer(self.begun(task), arguments)
-        for each in views if self.is_sane(views, task) else ():
+        for each in views if self._is_sane(views, task) else ():
             if (found := each.batch.region) is not None:
                 require(
                     found.shape == region.shape,
