@@ -28,14 +28,16 @@ channels are counted together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.engine.pixels import Agreement, image_auroc
+from pseudolabel_kit.engine.pixels import Array, Tally
 from pseudolabel_kit.interfaces import Batch, Evidence, Prediction, PseudoLabels
 
 Record: TypeAlias = dict[str, float | None]
@@ -68,7 +70,7 @@ class Audit:
         self.lesion_classes = tuple(lesion_classes)
         self._images = 0
         self._means: dict[str, tuple[float, int]] = {}
-        self._judged: dict[str, Agreement] = {}
+        self._judged: dict[str, Tally] = {}
 
     def update(
         self,
@@ -124,31 +126,34 @@ class Audit:
         self._average("foreground_share", label >= 0.5)
         self._average("decoder_foreground_share", decoder >= 0.5)
         for name, map_ in maps.items():
-            ranks = image_auroc(map_.expand_as(decoder), decoder >= 0.5)
-            self._average(f"agreement/{name}", ranks[ranks.isfinite()])
+            self._rank(f"agreement/{name}", Tally.of(map_.expand_as(decoder), decoder >= 0.5).auroc)
         if truth is not None:
-            # A quarter of the logit ranks alike and spreads small probabilities over the bins.
-            ranked = {"decoder": torch.sigmoid(logits / 4), **maps}
-            self._judge({"label": label, "decoder": decoder}, ranked, truth)
+            self._judge({"label": label, "decoder": decoder}, maps, truth)
 
     def _judge(
         self, judged: Mapping[str, Tensor], ranked: Mapping[str, Tensor], truth: Batch
     ) -> None:
         has_mask, has_label = truth.has_mask.cpu(), truth.has_label.cpu()
         lesion = (truth.mask.cpu() > 0.5) & has_mask[:, None, None, None]
-        held = lesion.flatten(1).any(dim=1)
         can_hold = torch.isin(truth.label.cpu(), torch.tensor(self.lesion_classes))
-        free = torch.where(has_mask, ~held, has_label & ~can_hold)
+        free = torch.where(has_mask, ~lesion.flatten(1).any(dim=1), has_label & ~can_hold)
 
         self._average("mean_truth", lesion[has_mask])
+        tallies = {
+            name: Tally.of(map_.expand_as(lesion), lesion)
+            for name, map_ in {**judged, **ranked}.items()
+        }
         for name, map_ in judged.items():
             self._average(f"lesion_free_{name}", map_[free])
             if has_mask.any():
-                found = Agreement.of(map_[has_mask], lesion[has_mask])
-                self._judged[name] = self._judged[name] + found if name in self._judged else found
-        for name, map_ in ranked.items():
-            ranks = image_auroc(map_.expand_as(lesion)[held], lesion[held])
-            self._average(f"auroc/{name}", ranks[ranks.isfinite()])
+                seen = [self._judged[name]] if name in self._judged else []
+                found = tallies[name][has_mask.numpy()]
+                self._judged[name] = Tally.joined([*seen, found]).pooled
+        for name in ("decoder", *ranked):
+            self._rank(f"auroc/{name}", tallies[name].auroc)
+
+    def _rank(self, name: str, auroc: Array) -> None:
+        self._average(name, torch.from_numpy(auroc[np.isfinite(auroc)]))
 
     def _average(self, name: str, values: Tensor) -> None:
         total, count = self._means.get(name, (0.0, 0))
@@ -162,9 +167,9 @@ class Audit:
         record |= {name: known.get(name) for name in (*FIGURES, *self._means)}
         for name in ("label", "decoder"):
             judged = self._judged.get(name)
-            record[f"{name}_dice"] = judged.dice if judged else None
-            record[f"{name}_brier"] = judged.brier if judged else None
-            record[f"{name}_ece"] = judged.ece if judged else None
+            for figure in ("dice", "brier", "ece"):
+                value = float("nan") if judged is None else float(getattr(judged, figure)[0])
+                record[f"{name}_{figure}"] = value if math.isfinite(value) else None
         return record
 
 

@@ -1,88 +1,188 @@
-"""Pixel statistics that add up over batches and processes, in memory that does not grow."""
+"""What is kept of a map against the truth: one histogram an image, whatever its size.
+
+Every figure is a function of histograms, one value a row. So the figures of an image, of a
+patient and of a split are the same lines of code on other sums (`pooled`), and those of a
+bootstrap are too, on weighted ones (`drawn`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Array: TypeAlias = NDArray[np.float64]
+
 CALIBRATION_BINS = 15
-RANK_BINS = 256
+_FINE = 16  # bins of rank in one of calibration
+_TAIL = 40  # more bins below the first and above the last: decoders are sure of most pixels
 
 
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """Sums from which a probability map is judged against the truth, over all pixels.
+def _edges() -> Array:
+    """Ascending, even around 0.5, with every k/15 and 0.5 among them."""
+    even = np.arange(1, CALIBRATION_BINS * _FINE) / (CALIBRATION_BINS * _FINE)
+    tail = np.geomspace(1e-6, even[0], _TAIL, endpoint=False)
+    return np.concatenate([tail, even, 1 - tail[::-1]])
+
+
+EDGES = _edges()
+BINS = len(EDGES) + 1
+_THRESHOLDS = torch.from_numpy(EDGES).float()
+_CALIBRATION = np.searchsorted(
+    np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, np.append(0, EDGES) + 1e-9, side="right"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Histograms of R maps with scores in [0, 1]; each figure is (R,), NaN where not defined.
 
     Attributes:
-        overlap: (3,) true positives, false positives and false negatives at 0.5.
-        squared: () squared differences.
-        bins: (3,15) pixels, summed probability and summed truth of each bin of probability.
+        counts: (R,2,BINS) pixels of background and of lesion, by their score's bin: those from
+            `EDGES[b-1]` and below `EDGES[b]`.
+        scores: (R,BINS) their summed scores.
+        squared: (R,) summed squared differences between score and truth.
     """
 
-    overlap: Tensor
-    squared: Tensor
-    bins: Tensor
+    counts: Array
+    scores: Array
+    squared: Array
 
     @classmethod
-    def of(cls, probability: Tensor, truth: Tensor) -> Agreement:
-        """The sums of maps in [0, 1] against truth in {0, 1}, both of one shape."""
-        p, t = probability.flatten().double(), truth.flatten().double()
-        marked = (p >= 0.5).double()
-        overlap = torch.stack([marked @ t, marked @ (1 - t), (1 - marked) @ t])
-        index = (p * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-        sums = [
-            torch.bincount(index, weights=w, minlength=CALIBRATION_BINS)
-            for w in (torch.ones_like(p), p, t)
-        ]
-        return cls(overlap=overlap, squared=((p - t) ** 2).sum(), bins=torch.stack(sums))
-
-    def __add__(self, other: Agreement) -> Agreement:
-        return Agreement(
-            overlap=self.overlap + other.overlap,
-            squared=self.squared + other.squared,
-            bins=self.bins + other.bins,
+    def of(cls, score: Tensor, truth: Tensor) -> Tally:
+        """The histograms of maps (R,...) in [0, 1] against truth of their shape, bool."""
+        rows = len(score)
+        s, t = score.flatten(1).float(), truth.flatten(1)
+        level = torch.bucketize(s, _THRESHOLDS, right=True)
+        level += BINS * torch.arange(rows)[:, None]
+        kind = level + BINS * (torch.arange(rows)[:, None] + t)
+        counts = torch.bincount(kind.flatten(), minlength=2 * rows * BINS)
+        scores = torch.bincount(level.flatten(), s.flatten().double(), minlength=rows * BINS)
+        return cls(
+            counts=counts.reshape(rows, 2, BINS).double().numpy(),
+            scores=scores.reshape(rows, BINS).numpy(),
+            squared=(s - t.float()).square().sum(dim=1, dtype=torch.float64).numpy(),
         )
 
-    @property
-    def dice(self) -> float | None:
-        """2tp / (2tp + fp + fn); None where no pixel is lesion."""
-        tp, fp, fn = self.overlap.tolist()
-        return 2 * tp / (2 * tp + fp + fn) if tp + fn else None
+    @classmethod
+    def joined(cls, parts: Sequence[Tally]) -> Tally:
+        """The rows of all parts, in their order."""
+        return cls(
+            counts=np.concatenate([part.counts for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            squared=np.concatenate([part.squared for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, rows: Any) -> Tally:
+        """Some rows: a slice, indices or a mask."""
+        return Tally(self.counts[rows], self.scores[rows], self.squared[rows])
+
+    def drawn(self, times: Array) -> Tally:
+        """One row for each of (S,R) draws, in which row r counts `times[s, r]` times."""
+        flat = times @ self.counts.reshape(len(self), -1)
+        return Tally(flat.reshape(len(times), 2, BINS), times @ self.scores, times @ self.squared)
 
     @property
-    def brier(self) -> float:
+    def pooled(self) -> Tally:
+        """One row: all pixels together."""
+        return self.drawn(np.ones((1, len(self))))
+
+    @property
+    def pixels(self) -> Array:
+        """How many there are."""
+        return self.counts.sum(axis=(1, 2))
+
+    @property
+    def mean(self) -> Array:
+        """The mean score."""
+        return _over(self.scores.sum(axis=1), self.pixels)
+
+    @property
+    def foreground(self) -> Array:
+        """The share of pixels whose score is at least 0.5."""
+        return _over(self.counts[:, :, BINS // 2 :].sum(axis=(1, 2)), self.pixels)
+
+    @property
+    def prevalence(self) -> Array:
+        """The share of lesion."""
+        return _over(self.counts[:, 1].sum(axis=1), self.pixels)
+
+    @property
+    def dice(self) -> Array:
+        """2tp / (2tp + fp + fn) at 0.5; NaN where no pixel is lesion."""
+        return self.dice_by_threshold[:, BINS // 2]
+
+    @property
+    def dice_by_threshold(self) -> Array:
+        """(R,BINS): Dice of what scores at least 0, and at least each of `EDGES`."""
+        marked = self.counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
+        lesion = self.counts[:, 1].sum(axis=1, keepdims=True)
+        return np.where(lesion > 0, _over(2 * marked[:, 1], marked.sum(axis=1) + lesion), np.nan)
+
+    @property
+    def brier(self) -> Array:
         """The mean squared difference (Brier, 1950), in [0, 1]; 0 is best."""
-        return float(self.squared / self.bins[0].sum())
+        return _over(self.squared, self.pixels)
 
     @property
-    def ece(self) -> float:
+    def ece(self) -> Array:
         """The expected calibration error in 15 even bins (Naeini et al., 2015), in [0, 1]."""
-        count, probability, truth = self.bins
-        return float((probability - truth).abs().sum() / count.sum())
+        _, score, lesion = self._calibration()
+        return _over(np.abs(score - lesion).sum(axis=1), self.pixels)
+
+    @property
+    def reliability(self) -> tuple[Array, Array, Array]:
+        """(R,15) each: the bins' share of all pixels, mean score, and share of lesion."""
+        pixels, score, lesion = self._calibration()
+        return _over(pixels, self.pixels[:, None]), _over(score, pixels), _over(lesion, pixels)
+
+    def _calibration(self) -> tuple[Array, Array, Array]:
+        kept = (self.counts.sum(axis=1), self.scores, self.counts[:, 1])
+        starts = np.searchsorted(_CALIBRATION, np.arange(CALIBRATION_BINS))
+        pixels, score, lesion = (np.add.reduceat(each, starts, axis=1) for each in kept)
+        return pixels, score, lesion
+
+    @property
+    def auroc(self) -> Array:
+        """The chance that a lesion pixel scores above another one; 0.5 = by chance.
+
+        Scores of one bin count as ties, so the error is below half the share of such pairs.
+        """
+        downs, ups = self.counts[:, 0], self.counts[:, 1]
+        below = downs.cumsum(axis=1) - downs
+        right = (ups * (below + downs / 2)).sum(axis=1)
+        return _over(right, ups.sum(axis=1) * downs.sum(axis=1))
+
+    @property
+    def average_precision(self) -> Array:
+        """The mean precision over recall, in steps; that of chance is the share of lesion."""
+        marked = self.counts[:, :, ::-1].cumsum(axis=2)
+        precision = np.nan_to_num(_over(marked[:, 1], marked.sum(axis=1)))
+        gained = self.counts[:, 1, ::-1]
+        return _over((gained * precision).sum(axis=1), gained.sum(axis=1))
+
+    @property
+    def risk(self) -> tuple[Array, Array]:
+        """(R,BINS/2) each: coverage, and the share of wrong pixels in it, the surest first.
+
+        A pixel's confidence is its score's distance from 0.5 (El-Yaniv and Wiener, 2010).
+        """
+        half = BINS // 2
+        low, high = self.counts[:, :, :half], self.counts[:, :, : half - 1 : -1]
+        covered = (low + high).sum(axis=1).cumsum(axis=1)
+        wrong = (low[:, 1] + high[:, 0]).cumsum(axis=1)
+        return _over(covered, self.pixels[:, None]), _over(wrong, covered)
 
 
-def image_auroc(score: Tensor, positive: Tensor) -> Tensor:
-    """How well each image's map ranks its positive pixels above the others.
-
-    Scores fall into 256 even bins, those of one bin count as ties; so the memory is that of
-    the bins, and the error below half the share of pairs that fall into one bin.
-
-    Args:
-        score: (B,...) in [0, 1].
-        positive: (B,...) bool, of the same shape.
-
-    Returns:
-        (B,) in [0, 1], 0.5 by chance; NaN for an image with pixels of one kind alone.
-    """
-    rows = len(score)
-    level = (score.flatten(1).double() * RANK_BINS).long().clamp(0, RANK_BINS - 1)
-    index = (level + RANK_BINS * torch.arange(rows)[:, None]).flatten()
-    ups, downs = (
-        torch.bincount(index[kind], minlength=rows * RANK_BINS).reshape(rows, RANK_BINS).double()
-        for kind in (positive.flatten(), ~positive.flatten())
-    )
-    below = downs.cumsum(dim=1) - downs
-    right = (ups * (below + downs / 2)).sum(dim=1)
-    return right / (ups.sum(dim=1) * downs.sum(dim=1))
+def _over(total: Array, count: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Array = np.where(count > 0, total / count, np.nan)
+        return found
