@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Site
 from data_support import noise, write_manifest, write_png
 from numpy.typing import NDArray
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.foreign import Foreign
+from pseudolabel_kit.data.manifest import Manifest
 from pseudolabel_kit.data.phantom import Phantom
 from pseudolabel_kit.data.source import open_dataset, open_store
 from pseudolabel_kit.errors import ConfigError, DataError, PluginError
@@ -33,6 +35,77 @@ def test_a_manifest_or_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_reference() -> None:
     found = open_dataset(DataConfig(source="phantom:seed=3:size=32"))
     assert found == Foreign(dataset=Phantom(seed=3, size=32))
+
+
+def folder_of(source: str) -> object:
+    found = open_dataset(DataConfig(source=source))
+    assert isinstance(found, Foreign)
+    return getattr(found.dataset, "folder", None)
+
+
+NPZ = """
+from dataclasses import dataclass
+from pseudolabel_kit.interfaces import Dataset
+
+@dataclass(frozen=True, kw_only=True)
+class Npz(Dataset):
+    folder: str = "here"
+    classes = ("any",)
+    lesion_classes = (0,)
+    def rows(self): return []
+    def read(self, index): raise IndexError
+    def fingerprint(self): return ""
+"""
+
+
+@pytest.fixture
+def scans(site: Site) -> None:
+    """Two plugins that offer 'scans', and one of the two what was once 'slices'."""
+    formerly = "from pseudolabel_kit.plugin import Formerly"
+    offers = ("'scans'", "'npz'"), ("'scans'",)
+    for plugin, names in zip(("aa", "bb"), offers, strict=True):
+        components = [f"'dataset', {name}, 'npz_{plugin}:Npz', 'For a test.'" for name in names]
+        components[-1] += ", Formerly('slices', until='9.0')" if plugin == "aa" else ""
+        site.offer(plugin, *components, extra=formerly, **{f"npz_{plugin}": NPZ})
+
+
+@pytest.mark.usefixtures("scans")
+def test_a_dataset_s_name_is_told_from_a_path_by_what_stands_before_the_first_colon() -> None:
+    assert folder_of("npz:folder=/data/x") == "/data/x"
+    assert folder_of("npz:folder=deep/list.csv") == "deep/list.csv"
+    assert folder_of("aa/scans") == "here"
+    assert folder_of("bb/scans:folder=/data/y") == "/data/y"
+    with pytest.raises(PluginError, match=r"several plugins offer .* say 'aa/scans' or 'bb/scans'"):
+        open_dataset(DataConfig(source="scans:folder=/data"))
+    with pytest.raises(PluginError, match=r"there is no such .* \(did you mean 'npz'\?\)"):
+        open_dataset(DataConfig(source="npzz:folder=/data/x"))
+    with pytest.raises(DataError, match=r"^cc/scans:folder=/data does not exist; expected a man"):
+        open_dataset(DataConfig(source="cc/scans:folder=/data")).rows()
+
+
+@pytest.mark.usefixtures("scans")
+@pytest.mark.parametrize("name", ["slices", "aa/slices"])
+def test_a_dataset_is_found_by_its_former_name_which_is_told_once(name: str) -> None:
+    with pytest.warns(FutureWarning, match="dataset 'slices' is now 'npz'") as told:
+        assert folder_of(f"{name}:folder=/data/x") == "/data/x"
+    assert len(told) == 1
+
+
+def test_a_manifest_on_disk_comes_before_a_dataset_of_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    Path("phantom").mkdir()
+    here = Foreign(dataset=Phantom())
+    assert open_dataset(DataConfig(source="phantom")) == here  # the folder holds no manifest
+    (folder / "manifest.csv").rename(folder / "phantom" / "manifest.csv")
+    assert open_dataset(DataConfig(source="phantom")) == Manifest(path="phantom")
+    assert open_dataset(DataConfig(source="builtin/phantom")) == here
+
+
+def test_a_text_that_no_file_can_be_called_is_still_a_reference() -> None:
+    with pytest.raises(ConfigError, match="there is no option 'x'"):
+        open_dataset(DataConfig(source=f"phantom:x={'y' * 300}"))
 
 
 def test_what_is_neither() -> None:

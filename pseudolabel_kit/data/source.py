@@ -23,15 +23,28 @@ from pseudolabel_kit.plugin.catalogue import catalogue
 def open_dataset(config: DataConfig) -> Dataset:
     """The dataset that `config.source` names: a manifest or its folder, or a reference.
 
+    What is meant is decided in this order:
+
+    1. a manifest on disk: a `.csv` file, or a folder with a `manifest.csv`;
+    2. an installed dataset, where the text before the first `:` is its name, bare or qualified,
+       of today or of formerly ("npz-scans:folder=/data/x", "mine/npz-scans");
+    3. a path: it is there on disk, or what stands before the first `:` holds a `/` or ends in
+       `.csv`.
+
     Raises:
         ConfigError: an entry of `config.lesion_classes` is no class of the dataset.
         DataError: the manifest is missing or wrong.
         PluginError: there is neither a file, a folder nor a dataset of that name.
     """
-    if _is_path(config.source):
-        dataset: Dataset = Manifest(path=config.source)
+    source = config.source
+    if _is_manifest(source):
+        dataset: Dataset = Manifest(path=source)
+    elif _is_offered(source.partition(":")[0]):
+        dataset = Foreign(dataset=build("dataset", source))
+    elif _is_path(source):
+        dataset = Manifest(path=source)
     else:
-        dataset = Foreign(dataset=build("dataset", _known(config.source)))
+        raise _unknown(source)
     if not config.lesion_classes:
         return dataset
     return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))
@@ -79,23 +92,38 @@ def _shown(store: Store, labelled: Iterable[int]) -> tuple[int, ...]:
     return tuple(range(len(store.classes)))
 
 
+def _is_manifest(source: str) -> bool:
+    path = os.path.expanduser(source)
+    inside = os.path.join(path, "manifest.csv")
+    return os.path.isfile(path if path.endswith(".csv") else inside)
+
+
+def _is_offered(name: str) -> bool:
+    """Whether a dataset has this name, qualified or not, or had it formerly."""
+    for offer in catalogue().offers("dataset"):
+        called = {offer.component.name}
+        if offer.component.formerly:
+            called.add(offer.component.formerly.name)
+        if name in called or name in {f"{offer.plugin}/{each}" for each in called}:
+            return True
+    return False
+
+
 def _is_path(source: str) -> bool:
-    separators = [s for s in (os.sep, os.altsep) if s]
-    return source.endswith(".csv") or any(s in source for s in separators) or Path(source).exists()
+    if os.path.exists(source):
+        return True
+    name = source.partition(":")[0]
+    return name.endswith(".csv") or any(s in name for s in (os.sep, os.altsep) if s)
 
 
-def _known(source: str) -> str:
-    """The reference itself, where a dataset of its name is installed."""
+def _unknown(source: str) -> PluginError:
     installed = catalogue()
     known = sorted({offer.component.name for offer in installed.offers("dataset")})
-    name = source.partition(":")[0]
-    if name not in known:
-        raise PluginError(
-            f"{source}: there is no such file, folder or dataset{nearest(name, known)}; "
-            f"expected a manifest.csv, its folder, or one of: {', '.join(known)}"
-            f"{installed.missing()}"
-        )
-    return source
+    return PluginError(
+        f"{source}: there is no such file, folder or dataset"
+        f"{nearest(source.partition(':')[0], known)}; "
+        f"expected a manifest.csv, its folder, or one of: {', '.join(known)}{installed.missing()}"
+    )
 
 
 def _indices(chosen: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
