@@ -10,6 +10,7 @@ import torch
 
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin import hookimpl
+from pseudolabel_kit.plugin.blame import FaultError, RefusedError, blamed
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.catalogue import read
 from pseudolabel_kit.plugin.hooks import Observers, manager
@@ -77,6 +78,26 @@ def test_a_block_is_told_how_ever_it_ends(capsys: pytest.CaptureFixture[str]) ->
     assert shown(capsys) == [
         "mine: import mine",
         "mine: import mine raised OSError",
+    ]
+
+
+@pytest.mark.usefixtures("on")
+def test_calls_of_parts_are_told_by_what_messages_call_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fuser = build("fuser", "none")
+    shown(capsys)
+    with blamed(fuser, "fuse"):
+        pass
+    place = r"loss raised ValueError: two \(.*test_plugin_trace.py"
+    with pytest.raises(FaultError, match=place), blamed(Listener(), "loss"):
+        Listener().plk_step_ended(2)
+    with pytest.raises(FaultError, match="Listener: loss gave a list"), blamed(Listener(), "loss"):
+        raise RefusedError("a list")
+    assert shown(capsys) == [
+        "fuser 'none' of plugin 'thresholds': fuse",
+        "Listener: loss raised ValueError",
+        "Listener: loss raised RefusedError",
     ]
 
 

@@ -9,6 +9,7 @@ from traceback import walk_tb
 
 from pseudolabel_kit.errors import PluginError, UserError
 from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.trace import traced
 
 LONGEST = 300  # characters of what a part raised; the whole is in the traceback
 _ALLOCATOR = "DefaultCPUAllocator"  # how torch's plain RuntimeError tells that memory is out
@@ -24,7 +25,7 @@ class RefusedError(Exception):
 
 @contextmanager
 def blamed(part: object, method: str) -> Iterator[None]:
-    """What is raised inside is the fault of `part`, whose `method` is called there.
+    """What is raised inside is the fault of `part`, whose `method` is called there, and traced.
 
     What the user can mend, and memory that is out, stay what they are.
 
@@ -33,7 +34,8 @@ def blamed(part: object, method: str) -> Iterator[None]:
             in the part's own package.
     """
     try:
-        yield
+        with traced(origin(part), method):
+            yield
     except RefusedError as error:
         raise FaultError(f"{origin(part)}: {method} gave {error}") from error
     except Exception as error:  # a stranger's code: it may raise anything

@@ -1,8 +1,9 @@
-"""PLK_TRACE_PLUGINS=1: one line on stderr for every call of a plugin. Costs nothing when off.
+"""PLK_TRACE_PLUGINS=1: one line on stderr for every call of a plugin. Costs microseconds when off.
 
-The line tells how long the call took, of which plugin it was, and its arguments, cut short;
-tensors are told by their shape. "1", "true", "yes" and "on" switch it on, in any case of letters;
-anything else leaves it off. It is asked for when a plugin is loaded.
+The line tells how long the call took, whose it was, and a hook's arguments, cut short; tensors are
+told by their shape. On an accelerator the time of a part is what it takes to give it work. "1",
+"true", "yes" and "on" switch it on, in any case of letters; anything else leaves it off. For hooks
+it is asked for when a plugin is loaded.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def tracing() -> bool:
 
 @contextmanager
 def traced(who: str, what: str) -> Iterator[None]:
-    """Tell how long a block of a plugin's code took: its import, or the making of a part."""
+    """Tell how long a block of a plugin's code took: its import, or a call of one of its parts."""
     if not tracing():
         yield
         return
