@@ -12,29 +12,31 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 Array: TypeAlias = NDArray[np.float64]
 
 CALIBRATION_BINS = 15
-_FINE = 16  # bins of rank in one of calibration
-_TAIL = 40  # more bins below the first and above the last: decoders are sure of most pixels
+_EVEN = 16 * CALIBRATION_BINS
+_GRID = 1 << 16  # scores are told apart to this part of 1, by a table: twenty times a search
 
 
 def _edges() -> Array:
-    """Ascending, even around 0.5, with every k/15 and 0.5 among them."""
-    even = np.arange(1, CALIBRATION_BINS * _FINE) / (CALIBRATION_BINS * _FINE)
-    tail = np.geomspace(1e-6, even[0], _TAIL, endpoint=False)
+    """Ascending: even ones, with 0.5 and every k/15 among them, and finer ones near 0 and 1.
+
+    Decoders are sure of most pixels, and those are to be ranked too.
+    """
+    even = np.rint(np.arange(1, _EVEN) / _EVEN * _GRID) / _GRID
+    tail = np.array([n * 2**power for power in range(7) for n in (2, 3)]) / _GRID
     return np.concatenate([tail, even, 1 - tail[::-1]])
 
 
 EDGES = _edges()
 BINS = len(EDGES) + 1
-_THRESHOLDS = torch.from_numpy(EDGES).float()
+_BIN = np.searchsorted(EDGES, np.arange(_GRID + 1) / _GRID, side="right")
 _CALIBRATION = np.searchsorted(
-    np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, np.append(0, EDGES) + 1e-9, side="right"
+    EDGES, np.rint(np.arange(CALIBRATION_BINS) / CALIBRATION_BINS * _GRID) / _GRID, side="right"
 )
 
 
@@ -57,16 +59,15 @@ class Tally:
     def of(cls, score: Tensor, truth: Tensor) -> Tally:
         """The histograms of maps (R,...) in [0, 1] against truth of their shape, bool."""
         rows = len(score)
-        s, t = score.flatten(1).float(), truth.flatten(1)
-        level = torch.bucketize(s, _THRESHOLDS, right=True)
-        level += BINS * torch.arange(rows)[:, None]
-        kind = level + BINS * (torch.arange(rows)[:, None] + t)
-        counts = torch.bincount(kind.flatten(), minlength=2 * rows * BINS)
-        scores = torch.bincount(level.flatten(), s.flatten().double(), minlength=rows * BINS)
+        s, t = score.flatten(1).float().numpy(), truth.flatten(1).numpy()
+        level = _BIN.take((s * _GRID).astype(np.int32)) + BINS * np.arange(rows)[:, None]
+        kind = level + BINS * (np.arange(rows)[:, None] + t)
+        counts = np.bincount(kind.ravel(), minlength=2 * rows * BINS)
+        scores: Array = np.bincount(level.ravel(), s.ravel(), minlength=rows * BINS)  # type: ignore[assignment]
         return cls(
-            counts=counts.reshape(rows, 2, BINS).double().numpy(),
-            scores=scores.reshape(rows, BINS).numpy(),
-            squared=(s - t.float()).square().sum(dim=1, dtype=torch.float64).numpy(),
+            counts=counts.reshape(rows, 2, BINS).astype(np.float64),
+            scores=scores.reshape(rows, BINS),
+            squared=np.square(s - t).sum(axis=1, dtype=np.float64),
         )
 
     @classmethod
@@ -98,7 +99,8 @@ class Tally:
     @property
     def pixels(self) -> Array:
         """How many there are."""
-        return self.counts.sum(axis=(1, 2))
+        count: Array = self.counts.sum(axis=(1, 2))
+        return count
 
     @property
     def mean(self) -> Array:
@@ -118,7 +120,8 @@ class Tally:
     @property
     def dice(self) -> Array:
         """2tp / (2tp + fp + fn) at 0.5; NaN where no pixel is lesion."""
-        return self.dice_by_threshold[:, BINS // 2]
+        found: Array = self.dice_by_threshold[:, BINS // 2]
+        return found
 
     @property
     def dice_by_threshold(self) -> Array:
@@ -146,8 +149,7 @@ class Tally:
 
     def _calibration(self) -> tuple[Array, Array, Array]:
         kept = (self.counts.sum(axis=1), self.scores, self.counts[:, 1])
-        starts = np.searchsorted(_CALIBRATION, np.arange(CALIBRATION_BINS))
-        pixels, score, lesion = (np.add.reduceat(each, starts, axis=1) for each in kept)
+        pixels, score, lesion = (np.add.reduceat(each, _CALIBRATION, axis=1) for each in kept)
         return pixels, score, lesion
 
     @property
