@@ -9,7 +9,7 @@ import pytest
 from conftest import Site
 from filelock import FileLock
 from PIL import Image
-from tiny import records, refused, same, tensors_of, write_dataset
+from tiny import PHANTOM, cache_folder, records, refused, same, tensors_of, write_dataset
 from tiny_compare import STRUCK, offer_struck, write_spec
 from tiny_process import begin, ended
 
@@ -48,6 +48,34 @@ def test_a_comparison_ends_in_tables_and_is_not_run_twice(
     resolved = str(tmp_path / "out" / "compare.toml")
     assert call(["compare", resolved, "--out", str(tmp_path / "out")]) == 0
     assert times(tmp_path / "out") == written
+
+
+def test_parts_are_rows_and_another_split_trains_nothing_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    line = ["compare", "--explainer", "cam,caam", "--split", "val", "--seeds", "1"]
+    for setting in (
+        *(f"data.source={PHANTOM}", f"data.cache={cache_folder()}", "train.steps=2"),
+        *("method.backbone=vgg-multiscale:width=0.0625", "train.batch_size=2"),
+        *("evaluate.bootstrap=10", "evaluate.strips=none"),
+    ):
+        line += ["--set", setting]
+    assert call([*line, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "on val" in shown
+    assert not list(out.rglob("evaluation-test.json"))
+    for name in ("cam", "caam"):
+        assert f'explainer = "{name}"' in (out / name / "seed0" / "run.toml").read_text()
+    trained = tensors_of(out / "caam" / "seed0")
+
+    again = ["compare", str(out / "compare.toml"), "--out", str(out), "--split", "test"]
+    assert call(again) == 0
+    shown = capsys.readouterr().out
+    assert "on test" in shown
+    assert "on val" not in shown
+    assert (out / "caam" / "seed0" / "evaluation-test.json").is_file()
+    assert same(tensors_of(out / "caam" / "seed0"), trained)
 
 
 def test_a_failed_cell_is_told_with_its_reason_and_tried_again(
@@ -96,7 +124,7 @@ def test_a_comparison_that_is_killed_again_and_again_ends_as_the_one_that_never_
         "parent SIGKILL": (-9, ""),  # its child saves a checkpoint and does not stay
         "self SIGKILL": (
             1,
-            "1/1  Struck, seed 0: failed: its process was ended by SIGKILL; is the ",
+            "1/1  Struck, seed 0: failed: its process was ended by SIGKILL (is the ",
         ),
         "parent SIGINT": (130, hint),
     }
@@ -220,9 +248,15 @@ def test_the_line_that_goes_on_can_be_pasted() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "plk compare: expected either SPEC.TOML, or --recipe a,b and --fuser c,d"),
+        ([], "plk compare: expected either SPEC.TOML, or --recipe a,b and one of --backbone, --ex"),
         (["{spec}", "--recipe", "a"], "plk compare: expected either SPEC.TOML, or --recipe a,b"),
         (["{spec}", "--fuser", "a"], "plk compare: expected either SPEC.TOML, or --recipe a,b"),
+        (
+            ["--fuser", "a", "--explainer", "b"],
+            "--explainer and --fuser: expected rows of one kind",
+        ),
+        (["--explainer", "cam,camm"], "row 'camm': there is no explainer 'camm' (did you mean"),
+        (["{spec}", "--split", "tset"], "--split"),
         (["--fuser", "sharpen,shrpen"], "row 'shrpen': there is no fuser 'shrpen' (did you mean"),
         (["{spec}", "--set", "train.stps=1"], "c.toml: row 'A': there is no key 'train.stps'"),
         (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over it"),

@@ -48,6 +48,7 @@ def test_the_csv_holds_every_figure_of_every_cell(comparison: Comparison) -> Non
     assert {x["x"] for x in lines if x["row"] == "U-Net"} == {"1.0"}
     assert {x["note"] for x in lines if x["row"] == "U-Net"} == {"of 2015"}
     told = {(x["row"], x["seed"]): x["reason"] for x in lines}
+    assert {x["split"] for x in lines} == {"test"}
     assert (told["late", "0"], told["late", "1"]) == ("no memory, at all", "")
 
 
@@ -75,7 +76,7 @@ def test_the_json_holds_figures_and_what_they_say(comparison: Comparison) -> Non
 def test_latex_is_escaped_and_well_formed(comparison: Comparison) -> None:
     text = to_latex(comparison, summarise(comparison))
     assert r"R\&D\_1 at 5\%" in text
-    assert r"Table IV \& friends" in text
+    assert r"\caption{Table IV \& friends (on test)}" in text
     assert text.isascii()
     bare = re.sub(r"\\.", "", re.sub(r"%.*\n", "", text, count=1))
     assert bare.count("{") == bare.count("}")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import torch
 from tiny import records, same, tensors_of
 from tiny_compare import write_spec
 
-from pseudolabel_kit.compare import pool
+from pseudolabel_kit.compare import pool, worker
 from pseudolabel_kit.compare.cells import Cell, cells
 from pseudolabel_kit.compare.pool import spread
 from pseudolabel_kit.compare.spec import read_spec
-from pseudolabel_kit.compare.worker import perform
+from pseudolabel_kit.compare.worker import FAILED, perform
 from pseudolabel_kit.engine.signals import Stop
 
 
@@ -109,7 +111,7 @@ def test_every_slot_sees_one_of_the_devices_that_this_process_sees(
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (-9, "its process was ended by SIGKILL; is the memory enough?"),
+        (-9, "its process was ended by SIGKILL (is the memory enough?)"),
         (-11, "its process was ended by SIGSEGV"),
         (143, "its process was ended by SIGTERM"),
         (3, "its process ended with exit code 3"),
@@ -118,8 +120,45 @@ def test_every_slot_sees_one_of_the_devices_that_this_process_sees(
 def test_a_process_that_dies_without_a_word_is_a_failed_cell(
     code: int, reason: str, tmp_path: Path
 ) -> None:
+    unborn, cell = two(tmp_path)
+    assert pool.judged(unborn, code) == unborn.failure
+    assert unborn.failure == f"{reason}; it could not begin {unborn.log}"
+    cell.log.write_text("Segmentation fault")
+    assert pool.judged(cell, code) == cell.failure == f"{reason}; see {cell.log}"
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
+    """A cell's process imports the script anew, and ends before it is asked for anything."""
     cell = two(tmp_path)[0]
-    assert pool.judged(cell, code) == cell.failure == reason
+    cell.log.parent.mkdir(parents=True)
+    cell.fail("of the last time")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from pseudolabel_kit.cli.main import call\n"
+        f"sys.exit(call(['compare', {str(tmp_path / 'spec.toml')!r}, '--seeds', '1', '--out', "
+        f"{str(tmp_path / 'out')!r}]))\n"
+    )
+    (tmp_path / "out" / "compare.toml").touch()
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    told = "could not begin, and said why on standard error: a script that compares does so under "
+    assert done.returncode == 1
+    assert f"exit code 1; it {told}`if __name__ == '__main__':`" in done.stderr
+    assert "another process is comparing in it" in done.stderr
+    assert "of the last time" not in done.stderr + done.stdout
+
+
+def test_a_part_that_ends_the_process_is_a_failure_with_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise SystemExit("enough")
+
+    cell = two(tmp_path)[0]
+    monkeypatch.setattr(worker, "train", gone)
+    monkeypatch.setattr(worker, "_write_into", lambda log: None)
+    assert perform(cell, lambda *_: None, 1) == FAILED
+    assert pool.judged(cell, FAILED) == "SystemExit: enough"
 
 
 def test_a_cell_whose_folder_cannot_be_made_fails_alone(tmp_path: Path) -> None:
@@ -139,17 +178,17 @@ def test_a_cell_whose_folder_cannot_be_made_fails_alone(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
     cell = two(tmp_path)[0]
     cell.log.mkdir(parents=True)
-    assert perform(cell, lambda *_: None, 1) == 1
-    assert pool.judged(cell, 1) == f"{cell.log}: cannot be written: Is a directory"
+    assert perform(cell, lambda *_: None, 1) == FAILED
+    assert pool.judged(cell, FAILED) == f"{cell.log}: cannot be written: Is a directory"
 
 
 def test_what_is_known_of_an_end_is_kept_unless_the_cell_said_more(tmp_path: Path) -> None:
     cell = two(tmp_path)[0]
-    assert pool.judged(cell, 1, "Ray lost it: a node died") == "Ray lost it: a node died"
+    assert pool.judged(cell, FAILED, "Ray lost it: a node died") == "Ray lost it: a node died"
     assert cell.failure == "Ray lost it: a node died"
 
 
 def test_a_cell_keeps_its_own_word_for_a_failure(tmp_path: Path) -> None:
     cell = two(tmp_path)[0]
     cell.fail("the disk is full")
-    assert pool.judged(cell, 1, "Ray lost it") == "the disk is full"
+    assert pool.judged(cell, FAILED, "Ray lost it") == "the disk is full"

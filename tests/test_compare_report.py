@@ -64,6 +64,7 @@ def test_the_page_holds_every_row_and_what_became_of_it(page: str) -> None:
     assert "Method B does not classify" in words
     assert "does not segment" in words
     assert "20 of 22" in words
+    assert "Method on test Dice, pooled" in words
     assert "d1a7a" in words
 
 

@@ -90,11 +90,19 @@ def test_recipes_alone_make_a_comparison() -> None:
 
 
 def test_fusers_stand_below_recipes() -> None:
-    spec = spec_of(["supervised"], ["sharpen", "sharpen:temperature=1"])
+    spec = spec_of(["supervised"], parts=["sharpen", "sharpen:temperature=1"])
     assert [row.slug for row in spec.rows] == ["supervised", "sharpen", "sharpen-temperature-1"]
     assert spec.baseline.name == "supervised"
     config = spec.config(spec.rows[2], 0)
     assert (config.recipe, config.method.fuser) == ("calibrated", "sharpen:temperature=1")
+
+
+@pytest.mark.parametrize("kind", ["backbone", "explainer", "fuser"])
+def test_parts_of_any_kind_are_rows(kind: str) -> None:
+    spec = spec_of([], kind, ["a", "b:c=d"])
+    assert [row.settings["method"] for row in spec.rows] == [{kind: "a"}, {kind: "b:c=d"}]
+    with pytest.raises(ConfigError, match=f"^--{kind}: the rows 'a' and 'a' would share"):
+        spec_of([], kind, ["a", "a"])
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,14 @@ def test_as_many_measures_stand_abreast_as_fit(
     assert [count for count in whole if count] == abreast, "no interval is broken"
 
 
+def test_every_table_of_measures_says_which_split_it_judges(tmp_path: Path) -> None:
+    spec = make_spec(["a", "b"], split="unlabelled")
+    lines = printed(make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.7}), 50).splitlines()
+    heads = [line for line in lines if any(w in line for w in ("Dice", "Accuracy", "AUC"))]
+    assert len(heads) > 1
+    assert all(line.startswith("  on unlabelled ") for line in heads)
+
+
 def test_differences_stand_beneath_and_costs_apart(tmp_path: Path) -> None:
     text = printed(make_comparison(tmp_path, make_spec(["a", "b"]), {"a": 0.5, "b": 0.7}))
     assert "+.19" in text

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.cli.evaluate import Side
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,6 +30,7 @@ Examples:
   plk compare examples/table4.toml --out runs/table4 --jobs 2
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3 --data scans/
   plk compare --recipe supervised --fuser sharpen,my-fuser    a new fuser beside the default's
+  plk compare --explainer ig,my-explainer --split val         what is still chosen leaves test alone
   plk compare examples/rivals.toml --set train.epochs=30 --on ray
 
 \b
@@ -52,19 +53,27 @@ def _option(
     return typer.Option(*names, help=help_text, metavar=metavar, min=least, show_default=False)
 
 
+OutOption = Annotated[
+    Path | None, _option("The comparison's folder; default: runs/ and the name.", metavar="DIR")
+]
+
+
 @app.command(epilog=EPILOG)
 def compare(
     toml: Annotated[
         Path | None, typer.Argument(metavar="[SPEC.TOML]", help="Rows, seeds and measures.")
     ] = None,
-    recipe: Annotated[Text, _option("Recipes to compare, with commas, the first the baseline.")] = (
-        None
-    ),
-    fuser: Annotated[Text, _option("Fusers to compare in the default recipe, with commas.")] = None,
-    out: Annotated[
-        Path | None, _option("The comparison's folder; default: runs/ and the name.", metavar="DIR")
+    recipe: Annotated[
+        Text, _option("Recipes, with commas; the first of all rows is the baseline.")
     ] = None,
+    backbone: Annotated[Text, _option("Backbones in the default recipe, with commas.")] = None,
+    explainer: Annotated[Text, _option("Explainers likewise, each alone.")] = None,
+    fuser: Annotated[Text, _option("Fusers likewise.")] = None,
+    out: OutOption = None,
     seeds: Annotated[Number, _option("How many, from 0.", least=1)] = None,
+    split: Annotated[
+        Side | None, _option("Which rows are measured; default: the file's, or test.")
+    ] = None,
     data: Annotated[Text, _option("A manifest.csv, its folder, or a dataset's name.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -85,11 +94,16 @@ def compare(
     ] = False,
 ) -> None:
     """Train methods with several seeds and say how they differ."""
-    if (toml is None) == (recipe is None and fuser is None):
-        raise ConfigError("plk compare: expected either SPEC.TOML, or --recipe a,b and --fuser c,d")
     from pseudolabel_kit.cli.comparing import specification, start
 
-    settings = [*([f"data.source={data}"] if data else []), *(settings or [])]
-    spec, name = specification(toml, recipe, fuser, seeds=seeds, settings=settings, quick=quick)
+    spec, name = specification(
+        toml,
+        recipe,
+        {"backbone": backbone, "explainer": explainer, "fuser": fuser},
+        seeds=seeds,
+        split=split.value if split else None,
+        settings=[*([f"data.source={data}"] if data else []), *(settings or [])],
+        quick=quick,
+    )
     folder = out or Path("runs") / name
     raise typer.Exit(start(spec, folder, jobs=jobs, on=on.value, overwrite=overwrite))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from pseudolabel_kit.compare.run import FILE, compare
 from pseudolabel_kit.compare.spec import Spec, read_spec, spec_of
 from pseudolabel_kit.compare.tables import terminal
 from pseudolabel_kit.config import assignment
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Split
 
 HERE = "here"
 SPREAD = {HERE: pool.spread, "ray": on_ray.spread}
@@ -24,23 +27,44 @@ FAILED = 1
 def specification(
     toml: Path | None,
     recipes: str | None,
-    fusers: str | None,
+    parts: Mapping[str, str | None],
     *,
     seeds: int | None,
+    split: Split | None,
     settings: list[str],
     quick: bool,
 ) -> tuple[Spec, str]:
-    """What the command line asks for, and a name for its folder."""
-    if toml is not None:
-        spec, name = read_spec(toml), toml.stem
-    else:
-        spec = spec_of(_listed(recipes), _listed(fusers))
-        name = "-".join(row.slug for row in spec.rows)
+    """What the command line asks for, and a name for its folder.
+
+    Raises:
+        ConfigError: it names a file and rows, neither, or parts of two kinds.
+    """
+    spec = _rows(toml, recipes, {kind: names for kind, names in parts.items() if names})
+    name = toml.stem if toml else "-".join(row.slug for row in spec.rows)
     if quick:
         spec, name = spec.quickened(), f"{name}-quick"
     for text in settings:
         spec = spec.overlaid(assignment(text))
-    return (spec.changed(seeds=tuple(range(seeds))) if seeds else spec), name
+    given = {"seeds": tuple(range(seeds)) if seeds else None, "split": split}
+    return spec.changed(**{key: value for key, value in given.items() if value}), name
+
+
+def _rows(toml: Path | None, recipes: str | None, parts: Mapping[str, str]) -> Spec:
+    if (toml is None) == (not recipes and not parts):
+        raise ConfigError(
+            "plk compare: expected either SPEC.TOML, or --recipe a,b and one of --backbone, "
+            "--explainer and --fuser c,d"
+        )
+    if toml is not None:
+        return read_spec(toml)
+    if len(parts) > 1:
+        first, second, *_ = parts
+        raise ConfigError(
+            f"plk compare: --{first} and --{second}: expected rows of one kind; "
+            f"--set method.{first}=NAME is for every row, and a file holds any others"
+        )
+    kind, names = next(iter(parts.items()), ("fuser", ""))
+    return spec_of(_listed(recipes), kind, _listed(names))
 
 
 def _listed(names: str | None) -> list[str]:

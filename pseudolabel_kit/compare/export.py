@@ -16,7 +16,7 @@ from typing import Any
 from pseudolabel_kit.compare.results import Comparison, Measured, Result, Row
 from pseudolabel_kit.compare.statistics import COSTS, Summary
 
-HEADER = ("row", "note", "x", "seed", "state", "reason", "quantity", "value")
+HEADER = ("row", "note", "x", "seed", "split", "state", "reason", "quantity", "value")
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -33,7 +33,7 @@ def to_csv(comparison: Comparison) -> str:
         for result in row.results:
             for quantity, value in _figures(result):
                 figure = "" if value is None else repr(value)
-                cell = [result.seed, result.state, result.reason or ""]
+                cell = [result.seed, comparison.split, result.state, result.reason or ""]
                 writer.writerow([row.name, row.note, x, *cell, quantity, figure])
     return text.getvalue()
 

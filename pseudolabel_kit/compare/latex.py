@@ -72,7 +72,8 @@ def _measures(comparison: Comparison, summary: Summary) -> str:
         for row in comparison.rows
     ]
     told = " ".join(notes(comparison, summary))
-    return _table(comparison.title, label(comparison.title), ["Method", *heads], body, told)
+    title = f"{comparison.title} (on {comparison.split})"
+    return _table(title, label(comparison.title), ["Method", *heads], body, told)
 
 
 def _differences(comparison: Comparison, summary: Summary) -> str:
@@ -81,7 +82,7 @@ def _differences(comparison: Comparison, summary: Summary) -> str:
         for row in comparison.rows
         if row.name != comparison.against
     ]
-    title = f"{comparison.title}: differences from {comparison.against}"
+    title = f"{comparison.title}: differences from {comparison.against} (on {comparison.split})"
     heads = ["Method", *(escape(_head(m)) for m in comparison.measures)]
     return _table(title, f"{label(comparison.title)}-differences", heads, body, "")
 

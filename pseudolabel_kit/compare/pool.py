@@ -18,7 +18,7 @@ from typing import TypeAlias
 import torch
 
 from pseudolabel_kit.compare.cells import Cell, Watcher
-from pseudolabel_kit.compare.worker import perform
+from pseudolabel_kit.compare.worker import FAILED, perform
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.errors import RunError
 
@@ -125,9 +125,9 @@ def judged(cell: Cell, code: int, told: str | None = None) -> str | None:
         code: with which its process ended.
         told: what is known of its end besides.
     """
-    if code == 0 or cell.failure:
+    if code == 0 or (code == FAILED and cell.failure):
         return cell.failure
-    reason = told or _told(code)
+    reason = told or f"{_told(code)}; {_where(cell, code)}"
     try:
         cell.fail(reason)
     except RunError as error:  # other cells may still be able to write
@@ -141,8 +141,18 @@ def _told(code: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"its process ended with exit code {code}"
-    hint = "; is the memory enough?" if number == signal.SIGKILL else ""
+    hint = " (is the memory enough?)" if number == signal.SIGKILL else ""
     return f"its process was ended by {name}{hint}"
+
+
+def _where(cell: Cell, code: int) -> str:
+    """Where to look for more: `worker.perform` ends with neither 1 nor 2, Python's own numbers."""
+    if code in (1, 2):
+        return (
+            "it could not begin, and said why on standard error: a script that compares does so "
+            "under `if __name__ == '__main__':`"
+        )
+    return f"see {cell.log}" if cell.log.is_file() else f"it could not begin {cell.log}"
 
 
 def _child(cell: Cell, progress: Connection, threads: int, environment: Mapping[str, str]) -> None:

@@ -232,16 +232,16 @@ def read_spec(path: Path) -> Spec:
     return _validated({"title": path.stem, **read_toml(path)}, str(path))
 
 
-def spec_of(recipes: Sequence[str], fusers: Sequence[str] = ()) -> Spec:
-    """The comparison of recipes, then of fusers in the default recipe; the first is the baseline.
+def spec_of(recipes: Sequence[str], kind: str = "fuser", parts: Sequence[str] = ()) -> Spec:
+    """The comparison of recipes, then of parts in the default recipe; the first is the baseline.
 
     Raises:
         ConfigError: one is named twice.
     """
     tables: list[Layer] = [{"name": name, "recipe": name} for name in recipes]
-    tables += [{"name": name, "method": {"fuser": name}} for name in fusers]
-    origin = " and ".join(["--recipe"] * bool(recipes) + ["--fuser"] * bool(fusers))
-    return _validated({"title": ", ".join([*recipes, *fusers]), "row": tables}, origin)
+    tables += [{"name": name, "method": {kind: name}} for name in parts]
+    origin = " and ".join(["--recipe"] * bool(recipes) + [f"--{kind}"] * bool(parts))
+    return _validated({"title": ", ".join([*recipes, *parts]), "row": tables}, origin)
 
 
 def _validated(tables: Layer, origin: str) -> Spec:

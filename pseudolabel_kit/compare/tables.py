@@ -37,7 +37,8 @@ class _Tables:
     summary: Summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        named = Measurement.get(console, options, Group(*map(_name, self.comparison.rows)))
+        heads = Group(_corner(self.comparison), *map(_name, self.comparison.rows))
+        named = Measurement.get(console, options, heads)
         names = min(NAME, named.maximum)
         fitting = (options.max_width - 1 - names - GAP) // (self._widest + GAP)
         for some in abreast(self.comparison.measures, max(1, fitting)):
@@ -73,7 +74,7 @@ def abreast(measures: Sequence[str], most: int) -> list[Sequence[str]]:
 
 
 def _measures(comparison: Comparison, summary: Summary, measures: Sequence[str]) -> Table:
-    table = _table()
+    table = _table(_corner(comparison))
     columns = [_column(comparison, summary, measure) for measure in measures]
     for head, *_ in columns:
         table.add_column(head, no_wrap=True)
@@ -90,7 +91,7 @@ def _column(comparison: Comparison, summary: Summary, measure: str) -> list[Text
 
 
 def _costs(comparison: Comparison, summary: Summary) -> Table:
-    table = _table()
+    table = _table(Text())
     for word in COSTS.values():
         table.add_column(word.title, justify="right")
     table.add_column("Seeds", justify="right")
@@ -101,10 +102,15 @@ def _costs(comparison: Comparison, summary: Summary) -> Table:
     return table
 
 
-def _table() -> Table:
+def _table(corner: Text) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("", max_width=NAME)
+    table.add_column(corner, max_width=NAME)
     return table
+
+
+def _corner(comparison: Comparison) -> Text:
+    """What stands above the names: which side of the split the measures are of."""
+    return Text(f"on {comparison.split}", style="not bold dim")
 
 
 def _name(row: Row) -> Text:

@@ -25,7 +25,7 @@ from pseudolabel_kit.report.page import write_report
 
 Tell: TypeAlias = Callable[[int, int], None]  # steps done, steps in all
 
-FAILED = 1
+FAILED = 70  # no number that Python itself ends with: see `pool.judged`
 PATIENCE = 60.0  # seconds for a process that a killed comparison left behind to save and go
 BREATH = 0.2  # seconds between two reports of progress
 
@@ -50,7 +50,7 @@ def perform(cell: Cell, tell: Tell, threads: int) -> int:
         return _failed(cell, f"{cell.log}: cannot be written: {error.strerror}")
     try:
         stopped = _work(cell, tell)
-    except Exception as error:  # whatever ends this cell must not end the others
+    except (Exception, SystemExit) as error:  # what ends this cell must not end the others
         traceback.print_exc()
         return _failed(cell, _in_a_line(error))
     return 0 if stopped is None else 128 + stopped
@@ -113,7 +113,7 @@ def _failed(cell: Cell, reason: str) -> int:
     return FAILED
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, StoppedError):
         return error.fault  # how to go on with a single run is no advice here
