@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import Site
-from planted_backbones import WIDTH, ClassesAlone, MasksAlone, Net, Sound
+from planted_backbones import WIDTH, BeginsQuietly, ClassesAlone, MasksAlone, Net, Sound
 from planted_support import ANSWERS, EVERY, Offender, Offenders, faults_of
 from torch import Tensor, nn
 
@@ -18,7 +19,9 @@ from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, Task
 offends = Offenders("backbone")
 
 
-@pytest.mark.parametrize("part", [Sound, ClassesAlone, MasksAlone], ids=lambda p: p.__name__)
+@pytest.mark.parametrize(
+    "part", [Sound, ClassesAlone, MasksAlone, BeginsQuietly], ids=lambda p: p.__name__
+)
 def test_the_innocent_pass(part: type, site: Site) -> None:
     assert faults_of("backbone", part, site) == {}
 
@@ -46,6 +49,32 @@ class SilentNet(Net):
 @offends("classify_is_the_class_head", r"has no classify\(images\)", r"add classify\(images\)")
 class CannotClassify(Sound):
     network = SilentNet
+
+
+class SigmoidNet(Net):
+    def forward(
+        self, images: Tensor, on_features: Callable[..., tuple[Tensor, ...]] | None = None
+    ) -> Prediction:
+        answer = super().forward(images, on_features)
+        return replace(answer, mask_logits=answer.need_masks("").sigmoid())
+
+
+LOGITS = "heads_give_logits"
+
+
+@offends(LOGITS, r"mask_logits stay in \[0, 1\] .* probabilities", "the last sigmoid")
+class MasksUnderASigmoid(Sound):
+    network = SigmoidNet
+
+
+class SoftmaxNet(Net):
+    def score(self, features: Tensor) -> Tensor:
+        return super().score(features).softmax(dim=1)
+
+
+@offends(LOGITS, r"class_logits stay in \[0, 1\] .* probabilities", "the last softmax")
+class ClassesUnderASoftmax(Sound):
+    network = SoftmaxNet
 
 
 class DroppingNet(Net):

@@ -24,6 +24,7 @@ from pseudolabel_kit.testing.learning import (
     gradients,
     learning,
     partly_known,
+    stir,
     total,
     unlabelled,
 )
@@ -37,6 +38,7 @@ from pseudolabel_kit.testing.witness import (
     untouched,
 )
 
+STIRRED = (0.1, 0.3, 1.0, 3.0, 10.0)  # deep networks overflow where shallow ones wake up
 SMALL = (make_task(size=(64, 69)), make_task(channels=3, masks=2, size=(65, 64), classes=2))
 
 
@@ -97,7 +99,7 @@ class BackboneConformance(RowConformance):
             if head is not None:
                 rules.tensor(name, head, shapes[name])
         for number, scale in enumerate(answer.scales):
-            _sane_scale(f"scales[{number}]", scale.features, scale.weight, rows, task)
+            rules.scale(f"scales[{number}]", scale, rows, task)
         for number, side in enumerate(answer.sides):
             require(
                 side.ndim > 0 and len(side) == rows,
@@ -157,6 +159,21 @@ class BackboneConformance(RowConformance):
         """A network's answer to noise images."""
         with restored():
             return self.ask(torch.no_grad()(network), {**self.arguments(task), **more})  # type: ignore[no-any-return]
+
+    def test_heads_give_logits(self) -> None:
+        """Logits come out of the heads: no sigmoid and no softmax has been at them."""
+        task = self.tasks[0]
+        network = self._network(self.begun(task))
+        squashed = {"class_logits": "softmax", "mask_logits": "sigmoid"}
+        for far in STIRRED:
+            answer = self._answer_of(network, task)
+            squashed = {n: f for n, f in squashed.items() if _stays(getattr(answer, n))}
+            stir(network, far)
+        for head, function in squashed.items():
+            raise ConformanceError(
+                f"{head} stay in [0, 1] whatever the weights are: they are probabilities",
+                f"leave out the last {function}: losses and fusers apply it themselves",
+            )
 
     def test_eval_mode_leaves_the_network_alone(self) -> None:
         """In eval mode a forward pass changes neither buffers nor anything else."""
@@ -265,6 +282,10 @@ class BackboneConformance(RowConformance):
             return part, network, network(batch.image)
 
 
+def _stays(head: Tensor | None) -> bool:
+    return head is not None and not bool(((head < 0) | (head > 1)).any())
+
+
 def _terms(part: Any, prediction: Prediction, batch: Batch) -> dict[str, LossTerm]:
     seeded()
     with restored(), sound("loss"):
@@ -277,17 +298,3 @@ def _taught(part: Any, prediction: Prediction, batch: Batch) -> dict[str, Tensor
     answer, leaves = learning(prediction)
     terms = _terms(part, answer, batch)
     return tensors(terms) | gradients(total(terms), leaves, "loss")
-
-
-def _sane_scale(name: str, features: Tensor, weight: Tensor, rows: int, task: Task) -> None:
-    width = features.shape[1] if features.ndim == 4 else -1
-    require(
-        features.ndim == 4 and len(features) == rows,
-        f"{name}.features has shape {tuple(features.shape)}, expected (B,D,h,w)",
-        "give the feature map that the linear head classifies",
-    )
-    require(
-        tuple(weight.shape) == (len(task.classes), width),
-        f"{name}.weight has shape {tuple(weight.shape)}, expected {(len(task.classes), width)}",
-        "give the head's weight (N,D), without its bias",
-    )

@@ -1,4 +1,4 @@
-"""Who learns: predictions that collect gradients, and rows whose missing truth is rubbish."""
+"""Who learns: predictions that collect gradients, rows whose missing truth is rubbish, weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, Task
 from pseudolabel_kit.losses import consistency
@@ -86,3 +86,11 @@ def gradients(loss: Tensor, leaves: Sequence[Tensor], call: str) -> dict[str, Te
         "keep to F.logsigmoid, F.cross_entropy and clamp_min",
     )
     return reached
+
+
+def stir(network: nn.Module, far: float) -> None:
+    """Move every weight by noise of this size, each time the same way."""
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(far * torch.randn(parameter.shape, generator=rng))

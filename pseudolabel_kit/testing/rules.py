@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pseudolabel_kit.engine.contract import ROWS_SLACK, SLACK, label_limits
-from pseudolabel_kit.interfaces import LossTerm, PseudoLabels, Task
+from pseudolabel_kit.interfaces import LossTerm, PseudoLabels, Scale, Task
 from pseudolabel_kit.testing.fault import ConformanceError, require
 
 
@@ -97,6 +97,21 @@ def pseudo_labels(found: object, rows: int, task: Task) -> None:
             f"rows of label sum to 1 ± {off:.2g}",
             "give class probabilities, as softmax",
         )
+
+
+def scale(name: str, found: Scale, rows: int, task: Task) -> None:
+    """`features` (B,D,h,w) and the `weight` (N,D) of the linear head that classifies them."""
+    shape, expected = tuple(found.features.shape), (len(task.classes), *found.features.shape[1:2])
+    require(
+        len(shape) == 4 and shape[0] == rows,
+        f"{name}.features has shape {shape}, expected (B,D,h,w)",
+        "give the feature map that the linear head classifies",
+    )
+    require(
+        tuple(found.weight.shape) == expected,
+        f"{name}.weight has shape {tuple(found.weight.shape)}, expected {expected}",
+        "give the head's weight (N,D), without its bias",
+    )
 
 
 def terms(call: str, found: object, rows: int) -> dict[str, LossTerm]:
