@@ -51,7 +51,9 @@ class MLflow(Tracker):
 
     All runs of a working folder meet in one store and one experiment, those of a comparison too.
     A run that goes on goes on in its own MLflow run; steps that it takes once more stand there
-    twice. MLflow's own reports of its use stay off unless MLFLOW_DISABLE_TELEMETRY=false.
+    twice. MLflow's own reports of its use stay off unless MLFLOW_DISABLE_TELEMETRY=false. A file
+    store is shown by `MLFLOW_ALLOW_FILE_STORE=true mlflow server --backend-store-uri mlruns`,
+    for which the whole of mlflow must be installed.
 
     Attributes:
         folder: of the file store; empty = the server that MLFLOW_TRACKING_URI names, or else

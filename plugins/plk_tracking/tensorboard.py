@@ -20,7 +20,7 @@ except ImportError as error:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorBoard(Tracker):
-    """Curves of losses, pseudo labels and measures: tensorboard --logdir runs.
+    """Curves of losses, pseudo labels and measures; `tensorboard --logdir runs` shows them.
 
     A run that goes on goes on with the same curves.
 
