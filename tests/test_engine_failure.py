@@ -215,11 +215,3 @@ def test_what_is_nobody_s_fault_stays_what_it_is(kind: type[BaseException], tmp_
     with pytest.raises(kind):
         train(tiny(METHOD), out=tmp_path / "run", observers=(Planting(struck, fuse=[4]),))
     assert not (tmp_path / "run" / "failure.txt").exists()
-
-
-def test_weights_that_diverged_are_not_the_backbone_s_fault(tmp_path: Path) -> None:
-    loop = assembled(tmp_path / "run", METHOD)
-    loop.progress.consistency_began = 0
-    next(loop.learner.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"training diverged; lower optimiser.lr"):
-        loop.train()

@@ -217,6 +217,12 @@ REFUSED: list[tuple[str, Answer, str]] = [
     ("backbone's loss", term(count=torch.ones(2)), "'classification' with a count of shape (2,): "),
     ("backbone's loss", term(count=torch.ones(3).bool()), "'classification' with a count of torch"),
     ("explainer's loss", value(1.0), "'mine': a float: expected a LossTerm by its name"),
+    ("fuser's loss", term(total=some(INF, (3,))), "'classification' with a total with 1 infinite"),
+    (
+        "explainer's loss",
+        value(LossTerm(total=some(NAN, (3,)), count=torch.ones(3))),
+        "'mine' with a total with 1 NaN of 3 values: expected finite values",
+    ),
     ("fuser's loss", term(count=some(NAN, (3,))), "'classification' with a count with 1 NaN of 3"),
     ("perturb", value(VIEW), "a View: expected a sequence of View"),
     ("perturb", value([]), "no view: expected at least one"),
@@ -251,7 +257,6 @@ ALLOWED: list[tuple[str, Answer]] = [
     ("fuse", labels(mask_weight=torch.full(SHAPE, 1e6))),
     ("backbone's loss", value({})),
     ("explainer's loss", value(None)),
-    ("fuser's loss", term(total=torch.full((3,), NAN))),  # the log tells of it
     ("perturb", view(IMAGES.clamp(0, 1) + 1e-6, PseudoLabels())),
     ("diagnose", value({"error": torch.tensor(0.5)})),
     ("loss_ramp", value(Ramp(start="3epochs"))),

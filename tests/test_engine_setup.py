@@ -156,9 +156,15 @@ def resnet18(*, width: float) -> nn.Module:
     ("method", "told"),
     [
         ({"backbone": "jcs:width=0.0625", "fuser": "fixmatch", "perturbation": "unimatch"}, "feat"),
-        ({"backbone": "hu2020:width=0.0625", "fuser": "fixmatch"}, "does not segment"),
-        ({"fuser": "multimix", "perturbation": "bcp"}, "masks"),
-        ({"backbone": "resnet18", "fuser": "multimix"}, "does not segment"),
+        (
+            {"backbone": "hu2020:width=0.0625", "fuser": "fixmatch"},
+            "^fuser 'fixmatch' of plugin 'thresholds': .*does not segment",
+        ),
+        ({"fuser": "multimix", "perturbation": "bcp"}, "^perturbation 'bcp' of .*masks"),
+        (
+            {"backbone": "resnet18", "fuser": "multimix"},
+            "^fuser 'multimix' of plugin 'multimix': .*does not segment",
+        ),
     ],
 )
 def test_what_only_a_training_step_would_meet_is_told_before_the_first(

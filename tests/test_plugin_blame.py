@@ -62,10 +62,18 @@ def test_what_was_refused_is_told_with_its_giver() -> None:
     assert origin(build("dataset", "phantom")) == "dataset 'phantom' of plugin 'builtin'"
 
 
+def test_a_part_that_refuses_is_named_where_it_did_not_name_itself() -> None:
+    refusal = PluginError("sharpen: this backbone does not segment")
+    with pytest.raises(PluginError) as found, blamed(build("fuser", "sharpen"), "fuse"):
+        raise refusal
+    assert type(found.value) is PluginError
+    assert str(found.value) == f"fuser 'sharpen' of plugin 'calibrated': {refusal}"
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        *(ConfigError("a"), DataError("b"), PluginError("c"), FaultError("d")),
+        *(ConfigError("a"), DataError("b"), FaultError("c"), PluginError("Part: d")),
         *(KeyboardInterrupt(), SystemExit(2), MemoryError(), torch.OutOfMemoryError()),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],

@@ -18,6 +18,7 @@ from pseudolabel_kit.plugin.blame import RefusedError
 
 SLACK = 1e-4  # beyond a range, for what rounding does; of low precision, one of its steps
 ROWS_SLACK = 1e-3  # of class probabilities, that their sum is 1
+LARGEST = 1e18  # of scores: the square of a larger one is infinite in float32
 Shape = tuple[int, ...]
 
 
@@ -105,8 +106,8 @@ def label_limits(task: Task, rows: int, *size: int) -> dict[str, tuple[Shape, fl
     }
 
 
-def prediction(found: object, images: Tensor, task: Task, *, finite: bool) -> Prediction:
-    """A model's answer to images (B,C,H,W), the values looked at only where `finite`."""
+def prediction(found: object, images: Tensor, task: Task) -> Prediction:
+    """A model's answer to images (B,C,H,W); its values are looked at by `scores`."""
     if not isinstance(found, Prediction):
         raise RefusedError(f"{_kind(found)}: expected a Prediction")
     rows, _, *size = images.shape
@@ -114,10 +115,20 @@ def prediction(found: object, images: Tensor, task: Task, *, finite: bool) -> Pr
     heads = {name: head for name in shapes if (head := getattr(found, name)) is not None}
     if not heads:
         raise RefusedError("a Prediction without class_logits and mask_logits: expected either")
-    checked = {name: tensor(head, name, shapes[name]) for name, head in heads.items()}
-    if finite:
-        require(*(Range(name, head, -math.inf, math.inf) for name, head in checked.items()))
+    for name, head in heads.items():
+        tensor(head, name, shapes[name])
     return found
+
+
+def scores(answer: Prediction) -> list[Range]:
+    """The ranges that a model's answer must keep."""
+    heads = {"class_logits": answer.class_logits, "mask_logits": answer.mask_logits}
+    return [Range(n, head, -LARGEST, LARGEST) for n, head in heads.items() if head is not None]
+
+
+def feature_maps(maps: Sequence[Tensor]) -> list[Range]:
+    """The ranges that feature maps must keep."""
+    return [Range("feature maps", each, -math.inf, math.inf) for each in maps]
 
 
 def evidence(found: object, images: Tensor, mask_channels: int) -> Tensor:
@@ -163,17 +174,17 @@ def label_ranges(found: object, images: Tensor, task: Task) -> list[Range]:
 
 
 def loss_terms(found: object, rows: int) -> dict[str, LossTerm]:
-    """Terms by name, of so many rows; what their totals are worth is told by the log."""
+    """Terms by name, of so many rows."""
     if not isinstance(found, Mapping):
         raise RefusedError(f"{_kind(found)}: expected a mapping from names to LossTerm")
-    counts = []
+    ranges = []
     for name, term in found.items():
         if not isinstance(name, str) or not isinstance(term, LossTerm):
             raise RefusedError(f"{name!r}: {_kind(term)}: expected a LossTerm by its name")
-        tensor(term.total, f"'{name}' with a total", (rows,))
-        count = tensor(term.count, f"'{name}' with a count", (rows,))
-        counts.append(Range(f"'{name}' with a count", count, -math.inf, math.inf))
-    require(*counts)
+        for what, values in vars(term).items():
+            named = f"'{name}' with a {what}"
+            ranges.append(Range(named, tensor(values, named, (rows,)), -math.inf, math.inf))
+    require(*ranges)
     return dict(found)
 
 

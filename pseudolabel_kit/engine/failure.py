@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pseudolabel_kit.engine import checkpoint
+from pseudolabel_kit.engine.finite import DivergedError
 from pseudolabel_kit.engine.undo import undone
 from pseudolabel_kit.errors import PluginError, RunError
 from pseudolabel_kit.files import write_text
@@ -35,6 +36,7 @@ def resumable(loop: Loop) -> Iterator[None]:
     Raises:
         StoppedError: a part failed; its traceback is in the folder, and checkpoints are as
             they were.
+        RunError: training diverged.
     """
     if loop.fabric.is_global_zero:
         loop.folder.failure.unlink(missing_ok=True)
@@ -42,6 +44,8 @@ def resumable(loop: Loop) -> Iterator[None]:
         yield
     except StoppedError:
         raise
+    except DivergedError as error:
+        raise _diverged(loop, error, f"after step {loop.progress.step}") from error
     except PluginError as error:
         raise _stopped(loop, error, f"after step {loop.progress.step}") from error
 
@@ -54,15 +58,22 @@ def resumable_step(loop: Loop) -> Iterator[None]:
 
     Raises:
         StoppedError: a part failed; the run goes on with this very step.
+        RunError: training diverged.
     """
     try:
         with undone(loop.learner):
             yield
+    except DivergedError as error:
+        raise _diverged(loop, error, f"in step {loop.progress.step + 1}") from error
     except PluginError as error:
         if loop.fabric.world_size == 1:
             with suppress(RunError):  # a full disk: then an earlier checkpoint is named
                 loop.save()
         raise _stopped(loop, error, f"in step {loop.progress.step + 1}") from error
+
+
+def _diverged(loop: Loop, error: DivergedError, when: str) -> RunError:
+    return RunError(f"{loop.folder.path}: {when} {error}")
 
 
 def _stopped(loop: Loop, error: PluginError, when: str) -> StoppedError:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from pseudolabel_kit.engine import contract
+from pseudolabel_kit.engine.finite import Change, require_answer, unless_diverged
 from pseudolabel_kit.engine.undo import random_state, undone
-from pseudolabel_kit.errors import PluginError, RunError
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import (
     Backbone,
     Batch,
@@ -38,9 +39,6 @@ from pseudolabel_kit.interfaces import (
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
-
-if TYPE_CHECKING:
-    from pseudolabel_kit.interfaces.flow import Features
 
 SUPERVISED = ("classification", "segmentation")
 
@@ -84,19 +82,14 @@ def forward(
         changes: `on_features`, for a model that takes it.
 
     Raises:
-        RunError: it is not finite because the weights are not: training diverged.
+        DivergedError: the network's weights are not finite.
     """
-    with blamed(backbone, "forward"):
-        answer = model(images, **changes)
-        try:
-            return contract.prediction(answer, images, backbone.task, finite=finite)
-        except RefusedError:
-            if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-                raise RunError(
-                    "the network's weights are not finite: training diverged; "
-                    "lower optimiser.lr or optimiser.clip and train anew"
-                ) from None
-            raise
+    with unless_diverged(model):
+        with blamed(backbone, "forward"):
+            answer = contract.prediction(model(images, **changes), images, backbone.task)
+        if finite:
+            require_answer(backbone, model, answer)
+        return answer
 
 
 def supervised(backbone: Backbone, answer: Prediction, batch: Batch) -> dict[str, LossTerm]:
@@ -221,19 +214,6 @@ def perturb(perturbation: Perturbation, view: View, labelled: Batch) -> list[Vie
     return [
         each
         if each.on_features is None or each.on_features is view.on_features
-        else replace(each, on_features=_changing(perturbation, each.on_features))
+        else replace(each, on_features=Change(perturbation, each.on_features, view.on_features))
         for each in found
     ]
-
-
-def _changing(
-    perturbation: Perturbation, change: Callable[[Features], Features]
-) -> Callable[[Features], Features]:
-    def on_features(features: Features) -> Features:
-        with blamed(perturbation, "on_features"):
-            changed = tuple(change(features))
-            for new, old in zip(changed, features, strict=True):
-                contract.tensor(new, "feature maps", tuple(old.shape))
-            return changed
-
-    return on_features

@@ -19,6 +19,7 @@ from pseudolabel_kit.engine.checkpoint import Progress
 from pseudolabel_kit.engine.evaluate import measure
 from pseudolabel_kit.engine.failure import resumable_step
 from pseudolabel_kit.engine.feed import Feed
+from pseudolabel_kit.engine.finite import require_weights
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.seeding import seed_everything
@@ -259,7 +260,12 @@ class Loop:
         return float(votes) > 0  # type: ignore[arg-type]
 
     def save(self) -> None:
-        """Write a checkpoint from which the run goes on bit for bit."""
+        """Write a checkpoint from which the run goes on bit for bit.
+
+        Raises:
+            DivergedError: it would not get far; the checkpoints are as they were.
+        """
+        require_weights(p for p in self.learner.parameters() if p.requires_grad)
         self.progress.log_bytes = self.log.flush()
         if self.fabric.is_global_zero:
             tensors = checkpoint.prefixed("learner", self.learner.state_dict())

@@ -10,6 +10,7 @@ from signal import SIGTERM
 from typing import Any
 
 from lightning_fabric import Fabric
+from pluggy import PluginValidationError
 
 from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.data.source import open_store
@@ -41,8 +42,9 @@ from pseudolabel_kit.engine.setup import (
     require_even_batches,
 )
 from pseudolabel_kit.engine.signals import stop_requests
-from pseudolabel_kit.errors import PluginError, RunError, UserError
+from pseudolabel_kit.errors import PluginError, RunError
 from pseudolabel_kit.plugin import Tracker
+from pseudolabel_kit.plugin.blame import RefusedError, blamed
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.discovery import in_a_line
@@ -180,14 +182,14 @@ def _observe(loop: Loop, tracker: Tracker) -> None:
     """From now on tell a tracker of the run.
 
     Raises:
-        PluginError: it refuses, or what it made is no observer.
+        PluginError: it refuses, fails, or what it made is no observer.
     """
-    try:
-        loop.log.observers.add(tracker.origin, tracker.observe(loop.log.run))
-    except UserError:
-        raise
-    except Exception as error:  # a stranger's code: it may raise anything
-        raise PluginError(f"{tracker.origin}: {in_a_line(error)}") from error
+    with blamed(tracker, "observe"):
+        observer = tracker.observe(loop.log.run)
+        try:
+            loop.log.observers.add(tracker.origin, observer)
+        except PluginValidationError as error:
+            raise RefusedError(f"a {type(observer).__name__}: {in_a_line(error)}") from error
 
 
 def _train(loop: Loop, *, resume: bool) -> Run:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pseudolabel_kit.config import AugmentConfig
 from pseudolabel_kit.data.augment import weak_view
 from pseudolabel_kit.engine import guard
+from pseudolabel_kit.engine.finite import taught_by
 from pseudolabel_kit.engine.guard import Failed
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
@@ -139,18 +140,12 @@ class Learner(nn.Module):
         batch = concatenate([labelled, *taught_once(view.batch for view in views)])
         first = len(labelled.image)
         changes = feature_changes(student, first, views)
-        backbone, fuser = self.method.backbone, self.method.fuser
+        backbone = self.method.backbone
         answer = guard.forward(backbone, student, batch.image, finite=False, **changes)
-        terms = self.supervised(answer, batch, weights)
-        if not weights[CONSISTENCY]:
-            return terms
-        sure = answer.rows(slice(0, first))
-        for view in views:
-            count = len(view.batch.image)
-            rows = slice(first, first + count)
-            found = guard.consistent(fuser, answer.rows(rows), view.pseudo, sure, count)
-            add(terms, {f"{CONSISTENCY}.{kind}": term for kind, term in found.items()})
-            first = rows.stop
+        with taught_by(backbone, student, answer, views):
+            terms = self.supervised(answer, batch, weights)
+            if weights[CONSISTENCY]:
+                add(terms, self.unsupervised(answer, first, views))
         return terms
 
     def supervised(
@@ -161,6 +156,21 @@ class Learner(nn.Module):
         for reference, explainer in self.method.explainers.items():
             if weights[reference]:
                 terms |= guard.refined(reference, explainer, answer, batch)
+        return terms
+
+    def unsupervised(
+        self, answer: Prediction, first: int, views: Iterable[View]
+    ) -> dict[str, LossTerm]:
+        """What the views' rows, which begin at `first`, teach by their pseudo labels."""
+        terms: dict[str, LossTerm] = {}
+        sure = answer.rows(slice(0, first))
+        for view in views:
+            count = len(view.batch.image)
+            rows = slice(first, first + count)
+            shown = answer.rows(rows)
+            found = guard.consistent(self.method.fuser, shown, view.pseudo, sure, count)
+            add(terms, {f"{CONSISTENCY}.{kind}": term for kind, term in found.items()})
+            first = rows.stop
         return terms
 
     def total(self, terms: Mapping[str, LossTerm], step: Step) -> Tensor:

@@ -32,17 +32,29 @@ def blamed(part: object, method: str) -> Iterator[None]:
     Raises:
         FaultError: in one line the part, the method, what it raised or gave, and the place
             in the part's own package.
+        PluginError: the part refuses, as it does not fit; it is named where it did not itself.
     """
     try:
         with traced(origin(part), method):
             yield
     except RefusedError as error:
-        raise FaultError(f"{origin(part)}: {method} gave {error}") from error
+        raise gave(part, method, error) from error
+    except FaultError:
+        raise
+    except PluginError as error:
+        if str(error).startswith(origin(part)):
+            raise
+        raise PluginError(f"{origin(part)}: {error}") from error
     except Exception as error:  # a stranger's code: it may raise anything
         if isinstance(error, UserError) or _out_of_memory(error):
             raise
         told = textwrap.shorten(in_a_line(error), LONGEST, placeholder=" …")
         raise FaultError(f"{origin(part)}: {method} raised {told}{_place(error, part)}") from error
+
+
+def gave(part: object, method: str, error: RefusedError) -> FaultError:
+    """What `part` gave by `method`, once it turns out to be wrong."""
+    return FaultError(f"{origin(part)}: {method} gave {error}")
 
 
 def origin(part: object) -> str:
