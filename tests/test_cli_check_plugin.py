@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from conftest import Site
@@ -21,14 +22,18 @@ class Mean(Fuser):
 
     Attributes:
         over: the rows that a mean is taken of: each by itself, or all.
+        twice: it is doubled.
     """
 
     over: bool = False
+    twice: bool = False
 
     def fuse(self, prediction, evidence):
         mask = prediction.need_masks("mean").float().sigmoid()
         if self.over:
             mask = mask / mask.amax()
+        if self.twice:
+            mask = 2 * mask
         return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
 '''
 
@@ -57,6 +62,50 @@ def test_a_fault_is_named_with_its_fix(capsys: pytest.CaptureFixture[str]) -> No
     assert "row 0 changed with its batchmates" in lines[found + 1]
     assert lines[found + 2].startswith("      fix: ")
     assert lines[-2].endswith("promises broken")
+
+
+def test_a_fault_that_breaks_many_promises_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(["plugins", "check", "mean:twice=true"]) == 1
+    text = capsys.readouterr().out
+    assert text.count("mask lies in [") == 1
+    fault = text.index("      mask lies in [")
+    broken = [line for line in text[:fault].splitlines() if line.startswith("  ✗ ")]
+    assert broken[0] == (
+        "  ✗ The answer has the shapes, types and ranges of the contract, for one row and for many."
+    )
+    assert "  ✗ Any size is answered, or refused in one line." in broken
+    assert f"  {len(broken)} of " in text[fault:]
+    assert "✓" not in text[fault:]
+
+
+def test_the_source_of_a_plugin_that_is_not_installed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hint = "; plugin 'mine' of this folder is not installed: pip install -e .\n"
+    for project, told in (
+        ('[project.entry-points.pseudolabel_kit]\nmine = "mine"\naa = "light_aa"', True),
+        ('[project.entry-points.pseudolabel_kit]\naa = "light_aa"', False),
+        ("[project]\nname = 'x'", False),
+        ("project = 3", False),
+        ("not toml", False),
+    ):
+        Path("pyproject.toml").write_text(project, encoding="utf-8")
+        for command in ("check", "show"):
+            assert call(["plugins", command, "my-fuser"]) == 2
+            assert capsys.readouterr().err.endswith(hint) is told, project
+
+
+def test_a_part_is_checked_by_its_old_name(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.offer(
+        "bb",
+        '"fuser", "new", "parts_mean:Mean", "Renamed.", Formerly("old", until="2.0")',
+        extra="from pseudolabel_kit.plugin import Formerly",
+    )
+    assert call(["plugins", "check", "old"]) == 0
+    assert capsys.readouterr().out.startswith("fuser bb/new\n")
 
 
 def test_a_plugin_is_checked_part_by_part_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

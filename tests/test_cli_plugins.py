@@ -181,6 +181,23 @@ def test_what_cannot_be_shown_is_one_line(
     assert shown.out == ""
 
 
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow", "wandb"])
+def test_a_part_behind_an_extra_says_which(
+    tracker: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = {"tensorboard": "torch.utils.tensorboard"}.get(tracker, tracker)
+    monkeypatch.delitem(sys.modules, f"plk_tracking.{tracker}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    extra = f"pseudolabel-kit[{tracker}]"
+    assert call(["plugins", "show", tracker]) == 2
+    assert capsys.readouterr().err == (
+        f"plk: tracker '{tracker}' of plugin 'tracking' cannot be imported: "
+        f"install it: pip install '{extra}'\n"
+    )
+    assert call(["plugins", "list", "--kind", "tracker"]) == 0
+    assert re.search(rf"  {tracker} .* needs {re.escape(extra)}\.\n", capsys.readouterr().out)
+
+
 def test_no_plugin_leaves_it_out_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

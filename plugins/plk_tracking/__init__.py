@@ -12,19 +12,19 @@ COMPONENTS = [
         "tracker",
         "tensorboard",
         "plk_tracking.tensorboard:TensorBoard",
-        "Curves and the configuration for TensorBoard, in the run's folder.",
+        "Curves and the configuration, in the run's folder; needs pseudolabel-kit[tensorboard].",
     ),
     Component(
         "tracker",
         "mlflow",
         "plk_tracking.mlflow:MLflow",
-        "An MLflow run, in a local file store or on a server.",
+        "An MLflow run, in a local file store or on a server; needs pseudolabel-kit[mlflow].",
     ),
     Component(
         "tracker",
         "wandb",
         "plk_tracking.wandb:WandB",
-        "A Weights & Biases run, offline unless asked otherwise.",
+        "A Weights & Biases run, offline unless asked otherwise; needs pseudolabel-kit[wandb].",
     ),
 ]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pseudolabel_kit.cli.console import err, out
-from pseudolabel_kit.errors import PluginError, nearest
-from pseudolabel_kit.plugin.catalogue import Offer, catalogue
+from pseudolabel_kit.cli.named import named
+from pseudolabel_kit.plugin.catalogue import Offer
 
 if TYPE_CHECKING:
     from pseudolabel_kit.testing.suites import Verdict
@@ -37,7 +38,7 @@ def check(
     with err.status("importing torch"):
         from pseudolabel_kit.testing import suites
 
-    reports, broken, offers = [], 0, _matches(asked)
+    reports, broken, offers = [], 0, named(asked, plugins=True)
     for offer in offers:
         suites.suite_of(offer.component.kind, f"{offer}{tail}")().part()  # refused before a report
     for offer in offers:
@@ -46,43 +47,40 @@ def check(
         verdicts = []
         for verdict in suites.check(offer.component.kind, f"{offer}{tail}"):
             verdicts.append(verdict)
-            if not as_json:
-                _show(verdict)
+            if verdict.fault is None and not as_json:
+                out.print(f"  [green]✓[/green] {_plain(verdict.promise)}", soft_wrap=True)
         broken += (faults := sum(verdict.fault is not None for verdict in verdicts))
         price = None if faults else suites.price(offer.component.kind, f"{offer}{tail}")
         reports.append(_as_table(offer, tail, verdicts, price))
         if not as_json:
+            _show_faults(verdicts)
             _conclude(len(verdicts), faults, price)
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
     raise typer.Exit(1 if broken else 0)
 
 
-def _matches(name: str) -> list[Offer]:
-    offers = list(catalogue().offers())
-    found = [offer for offer in offers if name in _names(offer)]
-    found = found or [offer for offer in offers if offer.plugin == name]
-    if not found:
-        known = [each for offer in offers for each in (*_names(offer), offer.plugin)]
-        raise PluginError(
-            f"there is no part or plugin '{name}'{nearest(name, known)}{catalogue().missing()}"
-        )
-    return found
+def _show_faults(verdicts: Iterable[Verdict]) -> None:
+    """Each fault once, under all the promises that it breaks."""
+    told: list[list[Verdict]] = []
+    for each in verdicts:
+        if each.fault is not None:
+            alike = next((group for group in told if _is_again(each, group[0])), None)
+            if alike is None:
+                told.append(alike := [])
+            alike.append(each)
+    for group in told:
+        for each in group:
+            out.print(f"  [red]✗ {_plain(each.promise)}[/red]", soft_wrap=True)
+        out.print(f"      {group[0].fault}", markup=False, soft_wrap=True)
+        if group[0].fix:
+            out.print(f"      fix: {group[0].fix}", markup=False, soft_wrap=True)
 
 
-def _names(offer: Offer) -> Iterator[str]:
-    part = offer.component
-    yield from (part.name, str(offer), f"{part.kind}/{part.name}")
-
-
-def _show(verdict: Verdict) -> None:
-    if verdict.fault is None:
-        out.print(f"  [green]✓[/green] {_plain(verdict.promise)}", soft_wrap=True)
-        return
-    out.print(f"  [red]✗ {_plain(verdict.promise)}[/red]", soft_wrap=True)
-    out.print(f"      {verdict.fault}", markup=False, soft_wrap=True)
-    if verdict.fix:
-        out.print(f"      fix: {verdict.fix}", markup=False, soft_wrap=True)
+def _is_again(one: Verdict, first: Verdict) -> bool:
+    """Whether it tells that fault, figures aside, perhaps "on images without content: ..."."""
+    again, told = (re.sub(r"-?\d[\d.e+-]*", "0", f": {each.fault}") for each in (one, first))
+    return again.endswith(told)
 
 
 def _plain(text: str) -> str:

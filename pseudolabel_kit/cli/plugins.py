@@ -13,7 +13,7 @@ import typer
 from pseudolabel_kit.cli import check_plugin, new_plugin
 from pseudolabel_kit.cli.console import out
 from pseudolabel_kit.cli.list_plugins import list_parts
-from pseudolabel_kit.errors import PluginError, nearest
+from pseudolabel_kit.cli.named import named
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,21 +34,8 @@ def show(
     name: Annotated[str, typer.Argument(help="sharpen, calibrated/sharpen or fuser/sharpen.")],
 ) -> None:
     """Show what a part does, its options, and who offers it."""
-    installed = catalogue()
-    every = list(installed.offers())
-    matches = [offer for offer in every if name in _names(offer)]
-    if not matches:
-        known = [each for offer in every for each in _names(offer)]
-        raise PluginError(f"there is no part '{name}'{nearest(name, known)}{installed.missing()}")
-    for offer in matches:
-        _show(installed, offer)
-
-
-def _names(offer: Offer) -> list[str]:
-    """What a part can be asked for by: its name, "plugin/name", "kind/name", its old name."""
-    part = offer.component
-    old = [part.formerly.name] if part.formerly else []
-    return [part.name, str(offer), f"{part.kind}/{part.name}", *old]
+    for offer in named(name):
+        _show(catalogue(), offer)
 
 
 def _show(installed: Catalogue, offer: Offer) -> None:
