@@ -47,7 +47,8 @@ def _not_installed(installed: Catalogue) -> str:
         offered = list(tables["project"]["entry-points"][GROUP])
     except (OSError, ValueError, KeyError, TypeError):  # no project, or none with a plugin
         return ""
-    there = {each.name for each in (*installed.plugins, *installed.broken)} | {*installed.disabled}
+    there = {*installed.disabled, *(each.name for each in installed.plugins)}
+    there |= {each.name for each in installed.broken}
     missing = [f"'{name}'" for name in offered if name not in there]
     plugins = f"plugin {', '.join(missing)} of this folder is not installed"
     return f"; {plugins}: pip install -e ." if missing else ""
