@@ -26,6 +26,7 @@ from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.setup import Streams
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner
+from pseudolabel_kit.engine.tensors import gathered, put_back
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.isolate import isolated
 
@@ -268,16 +269,8 @@ class Loop:
         require_weights(p for p in self.learner.parameters() if p.requires_grad)
         self.progress.log_bytes = self.log.flush()
         if self.fabric.is_global_zero:
-            tensors = checkpoint.prefixed("learner", self.learner.state_dict())
-            tensors |= checkpoint.prefixed(
-                "optimiser", checkpoint.optimiser_tensors(self.optimiser)
-            )
-            if self.average:
-                tensors |= checkpoint.prefixed("average", self.average.model.state_dict())
-            if self.frozen:
-                tensors |= checkpoint.prefixed("frozen", self.frozen.model.state_dict())
             path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)
-            checkpoint.save(path, tensors, self.progress, self.folder.config_hash())
+            checkpoint.save(path, gathered(self), self.progress, self.folder.config_hash())
             checkpoint.prune(self.folder.checkpoints)
         self.fabric.barrier()
 
@@ -290,13 +283,12 @@ class Loop:
             checkpoint.save(path, tensors, self.progress, self.folder.config_hash())
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
-        """Go back to where a checkpoint was written."""
-        self.learner.load_state_dict(checkpoint.under("learner", found.tensors))
-        checkpoint.restore_optimiser(self.optimiser, checkpoint.under("optimiser", found.tensors))
-        if self.average:
-            self.average.model.load_state_dict(checkpoint.under("average", found.tensors))
-        if self.frozen:
-            self.frozen.model.load_state_dict(checkpoint.under("frozen", found.tensors))
+        """Go back to where a checkpoint was written.
+
+        Raises:
+            RunError: a part keeps other tensors than it did then; it is named.
+        """
+        put_back(self, found.tensors)
         for name, value in asdict(found.progress).items():
             setattr(self.progress, name, value)
         if self.fabric.is_global_zero:
