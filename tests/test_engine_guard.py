@@ -275,7 +275,8 @@ def test_one_transfer_brings_the_ends_of_a_whole_answer(monkeypatch: pytest.Monk
     )
     CALLS["fuse"](labels())
     CALLS["perturb"](view())
-    assert [len(tensor) for tensor in transfers] == [10, 12]
+    CALLS["fuser's loss"](term())
+    assert [len(tensor) for tensor in transfers] == [10, 12, 4]
 
 
 def test_evidence_is_detached_and_of_its_family() -> None:

@@ -155,7 +155,10 @@ def resnet18(*, width: float) -> nn.Module:
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ({"backbone": "jcs:width=0.0625", "fuser": "fixmatch", "perturbation": "unimatch"}, "feat"),
+        (
+            {"backbone": "jcs:width=0.0625", "fuser": "fixmatch", "perturbation": "unimatch"},
+            "^backbone 'jcs:width=0.0625' of plugin 'baselines': .* feature maps",
+        ),
         (
             {"backbone": "hu2020:width=0.0625", "fuser": "fixmatch"},
             "^fuser 'fixmatch' of plugin 'thresholds': .*does not segment",

@@ -190,7 +190,8 @@ def test_changed_features_reach_the_rows_of_their_view_alone() -> None:
     views = Dropping().perturb(View(batch=make_batch(3, seed=2), pseudo=PseudoLabels()), BATCH)
     batch = concatenate([BATCH, *(view.batch for view in views)])
     plain = learner.model(batch.image)
-    found = learner.model(batch.image, **feature_changes(learner.model, len(BATCH.image), views))
+    backbone, first = learner.method.backbone, len(BATCH.image)
+    found = learner.model(batch.image, **feature_changes(backbone, learner.model, first, views))
     kept = slice(0, -3)
     assert_close(found.mask_logits[kept], plain.mask_logits[kept])
     assert_close(found.class_logits, plain.class_logits)
@@ -205,8 +206,8 @@ def test_a_backbone_that_hides_its_features_is_told() -> None:
             return Prediction()
 
     view = View(batch=BATCH, pseudo=PseudoLabels(), on_features=lambda maps: maps)
-    with pytest.raises(PluginError, match=r"Closed: this backbone does not let its feature maps"):
-        feature_changes(Closed(), 0, [view])
+    with pytest.raises(PluginError, match=r"^VggMultiscale: this backbone does not let its fea"):
+        feature_changes(VggMultiscale(), Closed(), 0, [view])
 
 
 def begun(backbone: Backbone) -> Backbone:

@@ -182,7 +182,10 @@ def test_the_first_survey_does_not_see_the_rows_that_audit(tmp_path: Path, site:
 def test_twins_cannot_share_a_bank_of_features(tmp_path: Path) -> None:
     layer = {"method": {"backbone": "resnet18", "explainer": "none", "teacher": "twin"}}
     layer["method"]["fuser"] = "label-propagation"
-    with pytest.raises(ConfigError, match="label-propagation surveys rows with one network"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^method.*: fuser 'label-propagation' of plugin '[a-z]+' surveys rows with one",
+    ):
         assembled(tmp_path, layer)
 
 

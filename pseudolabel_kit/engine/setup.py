@@ -121,7 +121,7 @@ def make_learner(
     twin = guard.build(method.backbone, task) if config.method.teacher == "twin" else None
     if twin and type(method.fuser).survey is not Fuser.survey:
         raise ConfigError(
-            f"method.teacher = 'twin': {config.method.fuser} surveys rows with one network; "
+            f"method.teacher = 'twin': {method.fuser.origin} surveys rows with one network; "
             "expected frozen, ema or self"
         )
     for network in filter(None, (model, twin)) if pretrain else ():

@@ -23,7 +23,7 @@ from pseudolabel_kit.engine.guard import Failed
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.errors import PluginError
-from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, View
+from pseudolabel_kit.interfaces import Backbone, Batch, LossTerm, Prediction, PseudoLabels, View
 
 CONSISTENCY = "consistency"
 
@@ -139,8 +139,8 @@ class Learner(nn.Module):
         """One student's terms: one forward pass over all its rows, then what each row teaches."""
         batch = concatenate([labelled, *taught_once(view.batch for view in views)])
         first = len(labelled.image)
-        changes = feature_changes(student, first, views)
         backbone = self.method.backbone
+        changes = feature_changes(backbone, student, first, views)
         answer = guard.forward(backbone, student, batch.image, finite=False, **changes)
         with taught_by(backbone, student, answer, views):
             terms = self.supervised(answer, batch, weights)
@@ -212,7 +212,7 @@ def taught_once(views: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def feature_changes(
-    student: nn.Module, first: int, views: Sequence[View]
+    backbone: Backbone, student: nn.Module, first: int, views: Sequence[View]
 ) -> dict[str, Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]]:
     """What the student is called with, so that a view's `on_features` reaches its rows alone.
 
@@ -226,7 +226,7 @@ def feature_changes(
         return {}
     if "on_features" not in signature(student.forward).parameters:
         raise PluginError(
-            f"{type(student).__name__}: this backbone does not let its feature maps be changed: "
+            f"{backbone.origin}: this backbone does not let its feature maps be changed: "
             "expected a forward(images, on_features=None), as vgg-multiscale has"
         )
 
