@@ -49,7 +49,7 @@ def blamed(part: object, method: str) -> Iterator[None]:
         if isinstance(error, UserError) or _out_of_memory(error):
             raise
         told = textwrap.shorten(in_a_line(error), LONGEST, placeholder=" …")
-        raise FaultError(f"{origin(part)}: {method} raised {told}{_place(error, part)}") from error
+        raise FaultError(f"{origin(part)}: {method} raised {told}{place(error, part)}") from error
 
 
 def gave(part: object, method: str, error: RefusedError) -> FaultError:
@@ -62,7 +62,7 @@ def origin(part: object) -> str:
     return str(vars(part).get("_origin", type(part).__name__))
 
 
-def _place(error: Exception, part: object) -> str:
+def place(error: Exception, part: object) -> str:
     """ " (file:line)" of the innermost frame in the part's package, else of the innermost."""
     package = type(part).__module__.partition(".")[0]
     frames = list(walk_tb(error.__traceback__))[2:]  # the first are `blamed` and its caller
