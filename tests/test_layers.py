@@ -20,7 +20,7 @@ LAYERS = [
     GROUND,
     {"builtin", "config", "data", "plugin"},
     {"engine", "report", "scaffold", "testing"},
-    {"compare"},
+    {"audit", "compare"},
     {"cli"},
     {"__init__", "__main__"},
 ]

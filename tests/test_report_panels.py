@@ -23,15 +23,20 @@ def pixels(source: str | None) -> NDArray[Any]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
+def drawn_strips(run: Path) -> list[Strip]:
+    records = read_records(run)
+    return strips(records.strips, records.captions)
+
+
 def drawn(folder: Path, **arrays: NDArray[Any]) -> Strip:
     """The strip of one fabricated image."""
     run = make_run(folder / "run", images=1, side=16)
     np.savez(run / "strips.npz", names=np.array(["a.png"]), **arrays)  # type: ignore[arg-type]
-    return strips(read_records(run))[0]
+    return drawn_strips(run)[0]
 
 
 def test_a_strip_tells_the_whole_story(tmp_path: Path) -> None:
-    first, *_, last = strips(read_records(make_run(tmp_path / "run")))
+    first, *_, last = drawn_strips(make_run(tmp_path / "run"))
     evidence = ["CAM", "CAAM", "integrated gradients, steps=8"]
     titles = ["image", "truth", *evidence, "decoder", "pseudo label"]
     assert [panel.title for panel in first.panels] == titles
@@ -97,4 +102,4 @@ def test_evidence_is_titled_by_its_reference(tmp_path: Path) -> None:
 def test_without_stored_pictures_there_are_no_strips(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", images=1, side=16)
     (run / "strips.npz").unlink()
-    assert strips(read_records(run)) == []
+    assert drawn_strips(run) == []

@@ -22,6 +22,7 @@ from pseudolabel_kit.errors import ConfigError, UserError, nearest
 COMMANDS = {
     "train": "Train a model on labelled and unlabelled images.",
     "evaluate": "Measure a trained run on one side of the split.",
+    "audit": "Judge evidence and pseudo labels on a trained run.",
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List, show and check parts; begin one of your own.",
@@ -35,6 +36,7 @@ Examples:
   plk train --data DIR --out runs/first           your images, by DIR/manifest.csv
   plk train --fuser fixmatch:threshold=0.95 --explainer none
   plk evaluate runs/first --split test
+  plk audit runs/first --fuser sharpen,fixmatch
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk predict runs/first scans/ --out predictions
   plk plugins show sharpen

@@ -129,10 +129,14 @@ def step_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.safetensors"
 
 
+def steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint, by their names, in order."""
+    return sorted(int(p.stem.removeprefix("step-")) for p in folder.glob("step-*.safetensors"))
+
+
 def last_step(folder: Path) -> int | None:
-    """The step of the newest checkpoint, by its name; None where there is none."""
-    paths = sorted(folder.glob("step-*.safetensors"))
-    return int(paths[-1].stem.removeprefix("step-")) if paths else None
+    """The step of the newest checkpoint; None where there is none."""
+    return steps(folder)[-1] if steps(folder) else None
 
 
 def prune(folder: Path) -> None:

@@ -88,7 +88,7 @@ class Tally:
 
     def drawn(self, times: Array) -> Tally:
         """One row for each of (S,R) draws, in which row r counts `times[s, r]` times."""
-        flat = times @ self.counts.reshape(len(self), -1)
+        flat = times @ self.counts.reshape(len(self), 2 * BINS)
         return Tally(flat.reshape(len(times), 2, BINS), times @ self.scores, times @ self.squared)
 
     @property
@@ -120,8 +120,13 @@ class Tally:
     @property
     def dice(self) -> Array:
         """2tp / (2tp + fp + fn) at 0.5; NaN where no pixel is lesion."""
-        found: Array = self.dice_by_threshold[:, BINS // 2]
-        return found
+        return dice(self.overlap)
+
+    @property
+    def overlap(self) -> Array:
+        """(R,3): pixels that are marked at 0.5 and lesion, marked, and lesion."""
+        marked = self.counts[:, :, BINS // 2 :].sum(axis=2)
+        return np.stack([marked[:, 1], marked.sum(axis=1), self.counts[:, 1].sum(axis=1)], axis=1)
 
     @property
     def dice_by_threshold(self) -> Array:
@@ -182,6 +187,12 @@ class Tally:
         covered = (low + high).sum(axis=1).cumsum(axis=1)
         wrong = (low[:, 1] + high[:, 0]).cumsum(axis=1)
         return _over(covered, self.pixels[:, None]), _over(wrong, covered)
+
+
+def dice(overlap: Array) -> Array:
+    """Dice (R,) of sums as `Tally.overlap` gives them, or of weighted ones."""
+    both, marked, lesion = overlap.T
+    return np.where(lesion > 0, _over(2 * both, marked + lesion), np.nan)
 
 
 def _over(total: Array, count: Array) -> Array:

@@ -90,7 +90,8 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
 
     Args:
         run: the run, or its folder.
-        which: "best" on val, or "last". A run that measured no val has only "last".
+        which: "best" on val, "last", or a step that has a checkpoint, "400". A run that
+            measured no val has no best: the last is taken.
 
     Raises:
         RunError: the folder holds no run, or no sound checkpoint.
@@ -129,10 +130,21 @@ def _checkpoint(folder: RunFolder, which: str) -> Checkpoint:
             return checkpoint.load(best, folder.config_hash())
         except DamagedError as error:
             raise RunError(f"{error}; the last weights may be whole: --checkpoint last") from None
+    if which.isdigit():
+        return checkpoint.load(_of_step(folder, int(which)), folder.config_hash())
     found = checkpoint.newest(folder.checkpoints, folder.config_hash(), warn=warnings.warn)
     if found is None:
         raise RunError(f"{folder.path}: holds no checkpoint yet; train it with --resume")
     return found
+
+
+def _of_step(folder: RunFolder, step: int) -> Path:
+    if step not in (known := checkpoint.steps(folder.checkpoints)):
+        raise RunError(
+            f"{folder.path}: holds no checkpoint of step {step}; "
+            f"expected one of {', '.join(map(str, known)) or 'none: it holds no checkpoint yet'}"
+        )
+    return checkpoint.step_path(folder.checkpoints, step)
 
 
 def _fabric(config: Config) -> Fabric:

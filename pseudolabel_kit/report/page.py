@@ -57,7 +57,7 @@ def context(records: Records) -> dict[str, Any]:
         "preflight": preflight(records),
         "audit": curves.audit(records),
         "labels": records.config.get("method", {}).get("fuser", "").partition(":")[0] != "none",
-        "strips": panels.strips(records),
+        "strips": panels.strips(records.strips, records.captions),
         "scale": panels.scale(),
         "provenance": flattened(records.provenance),
     }

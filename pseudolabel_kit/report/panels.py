@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudolabel_kit.report.overlays import COLOURS, blended
-from pseudolabel_kit.report.records import Records
 from pseudolabel_kit.report.thumbnails import (
     MARKED,
     TRUTH,
@@ -27,6 +26,7 @@ from pseudolabel_kit.report.thumbnails import (
     trace,
 )
 
+_EVIDENCE, _LABEL = "evidence/", "label/"
 ANSWERS = {"decoder": "decoder", "pseudo": "pseudo label"}
 EVIDENCE = {
     "cam": "CAM",
@@ -64,18 +64,21 @@ class Strip:
     probability: float | None
 
 
-def strips(records: Records) -> list[Strip]:
-    """One strip for each stored image."""
-    arrays, captions = records.strips, records.captions
-    if not arrays:
-        return []
+def strips(arrays: Mapping[str, NDArray[Any]], captions: Mapping[str, Any]) -> list[Strip]:
+    """One strip for each image.
+
+    Args:
+        arrays: rows of "image", "truth" (NaN = not known), maps "evidence/REF", "decoder",
+            "pseudo" and labels "label/REF"; and their "names".
+        captions: lists along the rows: "truth", "predicted", "probability".
+    """
     return [
         Strip(
             name=str(name),
             panels=list(_panels(arrays, i)),
             **{key: _at(captions, key, i) for key in ("truth", "predicted", "probability")},
         )
-        for i, name in enumerate(arrays["names"])
+        for i, name in enumerate(arrays.get("names", ()))
     ]
 
 
@@ -100,7 +103,7 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
     for name in _maps(arrays):
         map_ = fitted(arrays[name][i], size, Image.Resampling.BILINEAR)
         picture = blended(image, map_)
-        if name in ANSWERS:
+        if not name.startswith(_EVIDENCE):
             trace(picture, map_ >= 0.5, MARKED)
         if lesion is not None:
             trace(picture, lesion, TRUTH)
@@ -108,11 +111,12 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
 
 
 def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
-    evidence = [name for name in arrays if name.startswith("evidence/")]
-    return evidence + [name for name in ANSWERS if name in arrays]
+    evidence = [name for name in arrays if name.startswith(_EVIDENCE)]
+    answers = [name for name in ANSWERS if name in arrays]
+    return evidence + answers + [name for name in arrays if name.startswith(_LABEL)]
 
 
 def _title(array: str) -> str:
-    """An answer's name, or what "evidence/ig:steps=8" is: "integrated gradients, steps=8"."""
-    name, *options = array.removeprefix("evidence/").split(":")
+    """What "evidence/ig:steps=8" is: "integrated gradients, steps=8"."""
+    name, *options = array.removeprefix(_EVIDENCE).removeprefix(_LABEL).split(":")
     return ANSWERS.get(array) or ", ".join([EVIDENCE.get(name, name), *options])

@@ -1,0 +1,1 @@
+"""`plk audit`: judge evidence and pseudo labels on one frozen model, without training."""

@@ -1,0 +1,151 @@
+"""Each explainer's evidence, computed once and kept in the run's folder.
+
+    RUN/audit/evidence/<key>.npy    (R,1|K,H,W) float32
+    RUN/audit/evidence/<key>.json   what the explainer says of its own maps; written last
+
+The key is a hash of all that the evidence follows from: weights, images, the reference, and
+the explainer's code. So an author who edits an explainer is never shown the maps of yesterday.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import guard
+from pseudolabel_kit.engine.label import predict
+from pseudolabel_kit.engine.predict import Predictor
+from pseudolabel_kit.files import write_text, written_aside
+from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Family, Prediction
+from pseudolabel_kit.isolate import isolated
+
+ROWS = 16
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An explainer's maps of R images.
+
+    Attributes:
+        maps: (R,1,H,W) or (R,K,H,W) in [0, 1], memory-mapped.
+        told: what the explainer says of its own maps, by name.
+    """
+
+    maps: NDArray[np.float32]
+    family: Family
+    told: Mapping[str, float]
+
+    def rows(self, chosen: slice, device: torch.device) -> Evidence:
+        """The evidence of some rows."""
+        return Evidence(
+            map=torch.from_numpy(self.maps[chosen].copy()).to(device), family=self.family
+        )
+
+
+def kept(
+    predictor: Predictor,
+    reference: str,
+    explainer: Explainer,
+    rows: Subset,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Kept:
+    """The evidence for `rows`, from `folder` where it lies there already.
+
+    Args:
+        progress: told (rows done, rows in all) while maps are computed.
+
+    Raises:
+        PluginError: the explainer fails; it is named.
+        RunError: `folder` cannot be written.
+    """
+    path = folder / f"{_key(predictor, reference, explainer, rows)}.npy"
+    if not path.with_suffix(".json").exists():
+        _write(path, predictor, explainer, rows, progress)
+    return Kept(
+        maps=np.load(path, mmap_mode="r", allow_pickle=False),
+        family=explainer.family,
+        told=json.loads(path.with_suffix(".json").read_text(encoding="utf-8")),
+    )
+
+
+def answered(predictor: Predictor, rows: Subset) -> Iterator[tuple[slice, Batch, Prediction]]:
+    """Batches of rows, and the frozen model's answer as it reaches explainers and fusers."""
+    for start in range(0, len(rows), ROWS):
+        chosen = slice(start, min(start + ROWS, len(rows)))
+        batch = rows.batch(range(chosen.start, chosen.stop), device=predictor.fabric.device)
+        debias = predictor.config.loss.debias
+        with predictor.fabric.autocast(), isolated(predictor.model):
+            yield (
+                chosen,
+                batch,
+                predict(predictor.model, batch.image, predictor.method, debias=debias),
+            )
+
+
+def _write(
+    path: Path,
+    predictor: Predictor,
+    explainer: Explainer,
+    rows: Subset,
+    progress: Progress | None,
+) -> None:
+    told: dict[str, float] = {}
+    with written_aside(path) as aside, aside.open("wb") as file:
+        for chosen, batch, prediction in answered(predictor, rows):
+            found = guard.explain(explainer, predictor.model, batch.image, prediction)
+            maps = found.map.float().cpu().numpy()
+            if not chosen.start:
+                told = guard.diagnose(explainer, predictor.model, batch.image, prediction)
+                shape = (len(rows), *maps.shape[1:])
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(maps.astype("<f4").tobytes())
+            if progress:
+                progress(chosen.stop, len(rows))
+    write_text(path.with_suffix(".json"), json.dumps(told) + "\n")
+
+
+def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subset) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    states = (predictor.model, explainer.state)
+    for state in filter(None, states):
+        for name, tensor in state.state_dict().items():
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + _bytes(tensor))
+    for start in range(0, len(rows), 64):
+        digest.update(_bytes(rows.batch(range(start, min(start + 64, len(rows)))).image))
+    precision = predictor.config.train.precision
+    facts = (reference, len(rows), predictor.config.loss.debias, precision, torch.__version__)
+    digest.update(repr(facts).encode())
+    for package in sorted({each.__module__.partition(".")[0] for each in type(explainer).__mro__}):
+        for source in _sources(package):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    found: bytes = flat.numpy().tobytes()
+    return found
+
+
+def _sources(package: str) -> list[Path]:
+    """The Python files of a package that is not Python's own."""
+    spec: Any = None if package in sys.stdlib_module_names else find_spec(package)
+    if spec is None or not spec.origin:
+        return []
+    origin = Path(spec.origin)
+    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]

@@ -1,0 +1,245 @@
+"""One pass over the images: all evidence and all labels against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pseudolabel_kit.audit.evidence import Kept, answered, kept
+from pseudolabel_kit.audit.findings import DECODER, Findings, Judged, Rows
+from pseudolabel_kit.audit.parts import Parts, choose
+from pseudolabel_kit.data.source import open_store
+from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.store import Store, Subset
+from pseudolabel_kit.engine import checkpoint, guard
+from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.pixels import Array, Tally
+from pseudolabel_kit.engine.predict import Predictor, load
+from pseudolabel_kit.engine.provenance import require_same_data
+from pseudolabel_kit.engine.strips import spread
+from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.interfaces import Batch, Fuser, Prediction, PseudoLabels, Split
+from pseudolabel_kit.isolate import isolated
+
+ROWS = 256
+Told = Callable[[str, int, int], None]
+
+
+@dataclass
+class _Seen:
+    """What one map or label showed so far, batch by batch."""
+
+    tallies: list[Tally] = field(default_factory=list)
+    columns: dict[str, list[Array]] = field(default_factory=dict)
+
+    def add(self, **values: Array) -> None:
+        for name, value in values.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def judged(self, name: str, kind: str, **more: object) -> Judged:
+        joined = {key: np.concatenate(parts) for key, parts in self.columns.items()}
+        tally = Tally.joined(self.tallies) if self.tallies else None
+        return Judged(name=name, kind=kind, tally=tally, **joined, **more)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """A frozen model with the parts that are judged on it, and their evidence.
+
+    `findings` judges; `rows` and `kept` are there so that pictures can be made of some.
+    """
+
+    predictor: Predictor
+    parts: Parts
+    rows: Subset
+    kept: Mapping[str, Kept]
+    findings: Findings
+
+
+def audit(
+    run: str | PathLike[str],
+    *,
+    split: Split = "unlabelled",
+    explainer: str | None = None,
+    fuser: str | None = None,
+    which: str = "best",
+    rows: int = ROWS,
+    told: Told | None = None,
+) -> Audited:
+    """Judge explainers and fusers on a run's frozen model, reading the truth of one split.
+
+    Args:
+        run: the run, or its folder.
+        split: whose images, and whose truth.
+        explainer, fuser: lists of references; None = the run's own.
+        which: "best" on val, "last", or a step that has a checkpoint.
+        rows: at most so many images, evenly spread over the split.
+        told: (what is done, rows done, rows in all) while images are decoded, explained, judged.
+
+    Raises:
+        RunError: the folder holds no run or no such checkpoint, or the data changed.
+        DataError: the split holds no rows.
+        ConfigError, PluginError: a reference is misspelt, or a part does not fit or fails.
+    """
+    predictor = load(run, which=which)
+    config, folder = predictor.config, RunFolder(Path(run))
+    parts = choose(predictor, explainer, fuser)
+    store, splits = open_store(config.data, _naming(told, "decoding images"))
+    require_same_data(folder, config.data.source, store, splits)
+    side = list(getattr(splits, split))
+    if not side:
+        raise DataError(f"{config.data.source}: the split '{split}' holds no rows to audit")
+    chosen = store.subset(spread(side, rows))
+    maps = {
+        reference: kept(
+            predictor, reference, part, chosen, folder.path / "audit" / "evidence",
+            _naming(told, f"explaining with {reference}"),
+        )
+        for reference, part in parts.explainers.items()
+    }  # fmt: skip
+    for part in parts.fusers.values():
+        survey(predictor, part, store, splits)
+    decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
+    findings = Findings(
+        run=folder.path.resolve().name,
+        split=split,
+        step=predictor.step,
+        classes=store.classes,
+        rows=rows_of(chosen, store.lesion_classes),
+        available=len(side),
+        seed=config.train.seed,
+        decoder=decoder,
+        evidence=evidence,
+        labels=labels,
+    )
+    return Audited(predictor=predictor, parts=parts, rows=chosen, kept=maps, findings=findings)
+
+
+def checkpoints(run: str | PathLike[str], which: str) -> list[str]:
+    """What "all" stands for: every step that has a checkpoint, in order.
+
+    Raises:
+        RunError: the folder holds no run, or no checkpoint.
+    """
+    folder = RunFolder(Path(run))
+    folder.config()
+    if which != "all":
+        return [which]
+    steps = checkpoint.steps(folder.checkpoints)
+    if not steps:
+        raise RunError(f"{folder.path}: holds no checkpoint yet; train it with --resume")
+    return [str(step) for step in steps]
+
+
+def judge(
+    predictor: Predictor,
+    parts: Parts,
+    rows: Subset,
+    maps: Mapping[str, Kept],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Judged | None, list[Judged], list[Judged]]:
+    """The decoder, the evidence and the labels of all rows against what is known of them."""
+    decoder, evidence = _Seen(), {name: _Seen() for name in maps}
+    labels = {name: _Seen() for name in parts.fusers}
+    for chosen, batch, prediction in answered(predictor, rows):
+        found = {name: each.rows(chosen, batch.image.device) for name, each in maps.items()}
+        lesion = (batch.mask.cpu() > 0.5) & batch.has_mask.cpu()[:, None, None, None]
+        if prediction.mask_logits is not None:
+            own = prediction.mask_logits.float().sigmoid().cpu()
+            decoder.tallies.append(Tally.of(own, lesion))
+        for name, each in found.items():
+            evidence[name].tallies.append(Tally.of(each.map.cpu().expand_as(lesion), lesion))
+        for name, fuser in parts.fusers.items():
+            pseudo = guard.fuse(fuser, prediction, found, batch.image)
+            _judge_label(labels[name], pseudo, prediction, lesion, batch)
+        if progress:
+            progress(chosen.stop, len(rows))
+    return (
+        decoder.judged(DECODER, "decoder") if decoder.tallies else None,
+        [seen.judged(name, "explainer", told=maps[name].told) for name, seen in evidence.items()],
+        [seen.judged(name, "fuser") for name, seen in labels.items()],
+    )
+
+
+def taught_mask(pseudo: PseudoLabels, prediction: Prediction) -> tuple[Tensor, Tensor] | None:
+    """The label (B,K,H,W), the decoder's own answer where nothing is taught, and where it is."""
+    if pseudo.mask is None or pseudo.mask_weight is None:
+        return None
+    taught = (pseudo.mask_weight > 0).expand_as(pseudo.mask).cpu()
+    label = pseudo.mask.float().cpu()
+    if prediction.mask_logits is not None:
+        label = torch.where(taught, label, prediction.mask_logits.float().sigmoid().cpu())
+    return label, taught
+
+
+def _judge_label(
+    seen: _Seen, pseudo: PseudoLabels, prediction: Prediction, lesion: Tensor, batch: Batch
+) -> None:
+    if (masks := taught_mask(pseudo, prediction)) is not None:
+        label, taught = masks
+        seen.tallies.append(Tally.of(label, lesion))
+        wrong = taught & ((label >= 0.5) != lesion)
+        seen.add(taught=_share(taught), wrong=_share(wrong))
+    if pseudo.label is not None and pseudo.label_weight is not None:
+        right = pseudo.label.argmax(dim=1) == batch.label
+        seen.add(
+            class_taught=(pseudo.label_weight > 0).double().cpu().numpy(),
+            class_right=right.double().cpu().numpy(),
+        )
+
+
+def _share(pixels: Tensor) -> Array:
+    share: Array = pixels.flatten(1).double().mean(dim=1).numpy()
+    return share
+
+
+def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> None:
+    """Let a fuser that labels by the whole pool look at it, as at the start of a round."""
+    if type(fuser).survey is Fuser.survey:
+        return
+    data, device = predictor.config.data, predictor.fabric.device
+    labelled = store.subset(splits.labelled)
+    unlabelled = store.subset(splits.unlabelled, labels=data.weak_labels, masks=False)
+    with isolated(predictor.model), torch.no_grad(), predictor.fabric.autocast():
+        guard.survey(
+            fuser,
+            predictor.model,
+            *(
+                (rows.batch(range(i, min(i + 16, len(rows))), device=device)
+                 for i in range(0, len(rows), 16))
+                for rows in (labelled, unlabelled)
+            ),
+        )  # fmt: skip
+
+
+def rows_of(rows: Subset, lesion_classes: tuple[int, ...]) -> Rows:
+    """What is known of the rows; patients become numbers."""
+    numbers: dict[str, int] = {}
+    labels, masked, free = [], [], []
+    for start in range(0, len(rows), 64):
+        batch = rows.batch(range(start, min(start + 64, len(rows))))
+        lesion = batch.mask.flatten(1).amax(dim=1) > 0.5
+        can_hold = torch.isin(batch.label, torch.tensor(lesion_classes))
+        labels.append(torch.where(batch.has_label, batch.label, -1))
+        masked.append(batch.has_mask)
+        free.append(torch.where(batch.has_mask, ~lesion, batch.has_label & ~can_hold))
+    return Rows(
+        names=rows.names,
+        patients=np.array(
+            [0 if p is None else numbers.setdefault(p, len(numbers) + 1) for p in rows.patients],
+            dtype=np.int64,
+        ),
+        labels=torch.cat(labels).numpy(),
+        masked=torch.cat(masked).numpy(),
+        free=torch.cat(free).numpy(),
+    )
+
+
+def _naming(told: Told | None, what: str) -> Callable[[int, int], None] | None:
+    return None if told is None else lambda done, total: told(what, done, total)

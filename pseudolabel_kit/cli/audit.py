@@ -1,0 +1,109 @@
+"""`plk audit`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pseudolabel_kit.cli.evaluate import Side
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.audit.sweep import Told
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EPILOG = """
+\b
+Written into RUN/audit, or DIR:
+  SPLIT.html   curves of calibration and coverage, best and worst images
+  SPLIT.csv    every figure, by class and by patient
+  evidence/    each explainer's maps: computed once, judged with any fuser
+
+\b
+Examples:
+  plk audit runs/first
+  plk audit runs/first --explainer ig,caam,gradcam,input-x-gradient
+  plk audit runs/first --fuser sharpen,sharpen:norm=pixel,fixmatch,pseudoseg
+  plk audit runs/first --fuser my-fuser --split val --checkpoint all
+"""
+
+
+class Weights(StrEnum):
+    """Which weights of a run."""
+
+    BEST = "best"
+    LAST = "last"
+    ALL = "all"
+
+
+@app.command(epilog=EPILOG)
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    split: Annotated[Side, typer.Option(help="Whose images, and whose truth.")] = Side.UNLABELLED,
+    explainer: Annotated[
+        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
+    ] = None,
+    fuser: Annotated[
+        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
+    ] = None,
+    checkpoint: Annotated[
+        Weights, typer.Option(help="The best weights on val, the last, or every step kept.")
+    ] = Weights.BEST,
+    rows: Annotated[int, typer.Option(min=1, help="At most so many images, evenly spread.")] = 256,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; RUN/audit unless given.")
+    ] = None,
+) -> None:
+    """Judge evidence and pseudo labels on a frozen model, without training.
+
+    The truth of the split is read here, which training never does.
+    """
+    from pseudolabel_kit.audit.page import page
+    from pseudolabel_kit.audit.sweep import audit as audited
+    from pseudolabel_kit.audit.sweep import checkpoints
+    from pseudolabel_kit.audit.tables import as_csv, terminal
+    from pseudolabel_kit.cli import console
+    from pseudolabel_kit.files import write_text
+
+    with ExitStack() as stack:
+        asked = partial(audited, run, split=split.value, explainer=explainer, fuser=fuser)
+        told = _told(stack)
+        found = [
+            asked(which=which, rows=rows, told=told) for which in checkpoints(run, checkpoint.value)
+        ]
+    for each in found:
+        console.out.print(terminal(each.findings))
+    folder = out or run / "audit"
+    table, report = folder / f"{split.value}.csv", folder / f"{split.value}.html"
+    write_text(table, as_csv([each.findings for each in found]))
+    command = _command(
+        run, split=split, explainer=explainer, fuser=fuser, checkpoint=checkpoint, rows=rows
+    )
+    write_text(report, page(found, command))
+    console.out.print(f"figures: {table}", markup=False, soft_wrap=True)
+    console.out.print(f"report:  {report}", markup=False, soft_wrap=True)
+
+
+def _told(stack: ExitStack) -> Told:
+    """A bar that is renamed with each new work."""
+    from pseudolabel_kit.cli.display import progress_bar
+
+    bar = stack.enter_context(progress_bar())
+    task = bar.add_task("opening", total=None)
+
+    def told(what: str, done: int, total: int) -> None:
+        bar.update(task, description=what, completed=done, total=total)
+
+    return told
+
+
+def _command(run: Path, **options: object) -> str:
+    import shlex
+
+    named = [("--" + name, str(value)) for name, value in options.items() if value is not None]
+    return shlex.join(["plk", "audit", str(run), *(word for pair in named for word in pair)])

@@ -1,0 +1,236 @@
+"""`plk audit`: a frozen model judged by the truth of one split, without training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Site
+from tiny import SUPERVISED, refused, tensors_of, tiny
+
+from pseudolabel_kit.audit.findings import Findings, Judged, Rows
+from pseudolabel_kit.audit.pictures import extremes
+from pseudolabel_kit.audit.sweep import audit
+from pseudolabel_kit.audit.tables import as_csv
+from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.engine.pixels import Tally
+from pseudolabel_kit.engine.run import train
+from pseudolabel_kit.errors import ConfigError, PluginError, RunError
+
+FUSERS = "sharpen,sharpen:norm=pixel,fixmatch:threshold=0.999"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audited") / "run"
+    train(tiny(), out=folder)
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_it_judges_evidence_and_labels_and_leaves_the_run_alone(run: Path) -> None:
+    before = tensors_of(run)
+    found = audit(run, explainer="caam,input-x-gradient", fuser=FUSERS, rows=12).findings
+    assert all(torch.equal(after, before[name]) for name, after in tensors_of(run).items())
+    assert [each.name for each in found.evidence] == ["caam", "input-x-gradient"]
+    assert [each.name for each in found.labels] == FUSERS.split(",")
+    assert len(found.rows) == 12 < found.available == 30
+    assert found.decoder is not None
+    own = found.figures(found.decoder)
+    for judged in found.judged:
+        figures = found.figures(judged)
+        assert figures["truth"] == own["truth"], "one truth for all"
+        assert 0 <= float(figures["auroc"] or -1) <= 1
+        assert 0 <= float(figures["brier"] or -1) <= 1
+    shares = [found.figures(each)["coverage"] for each in found.labels]
+    assert shares[:2] == [1, 1]
+    assert 0 <= float(shares[2] or 0) < 1
+
+
+def test_the_figures_are_those_of_the_run_s_own_labels(run: Path) -> None:
+    """What a part is judged by here is what the engine's own audit says of it."""
+    from pseudolabel_kit.data.source import open_store
+    from pseudolabel_kit.engine.predict import load
+    from pseudolabel_kit.engine.watch import audit as watched
+
+    found = audit(run, rows=1000).findings
+    predictor = load(run)
+    store, splits = open_store(predictor.config.data)
+    rows = store.subset(splits.unlabelled)
+    record = watched(
+        predictor.model, predictor.method, rows, debias=True, device=predictor.fabric.device
+    )
+    (label,), decoder = found.labels, found.decoder
+    assert decoder is not None
+    for name, judged in (("label", label), ("decoder", decoder)):
+        figures = found.figures(judged)
+        for figure in ("dice", "brier", "ece"):
+            assert figures[figure] == pytest.approx(record[f"{name}_{figure}"])
+        assert figures["lesion_free"] == pytest.approx(record[f"lesion_free_{name}"])
+    for each in found.evidence:
+        assert found.figures(each)["auroc"] == pytest.approx(record[f"auroc/{each.name}"])
+
+
+def test_evidence_is_computed_once_and_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = audit(run, explainer="input-x-gradient", fuser="sharpen", rows=8).findings
+    kept = sorted((run / "audit" / "evidence").iterdir())
+    assert [path.suffix for path in kept] == [".json", ".npy"]
+
+    def never(*_: object) -> None:
+        raise AssertionError("the evidence was asked for again")
+
+    monkeypatch.setattr("pseudolabel_kit.engine.guard.explain", never)
+    again = audit(run, explainer="input-x-gradient", fuser="sharpen", rows=8).findings
+    assert again.figures(again.labels[0]) == first.figures(first.labels[0])
+    assert again.figures(again.evidence[0]) == first.figures(first.evidence[0])
+    with pytest.raises(AssertionError, match="asked for again"):
+        audit(run, explainer="input-x-gradient", rows=9)
+
+
+EDITED = """
+from dataclasses import dataclass
+from pseudolabel_kit.interfaces import Explainer
+
+@dataclass(frozen=True, kw_only=True)
+class New(Explainer):
+    def explain(self, model, images, prediction):
+        return images[:, :1].clamp(0, 1) * {factor}
+"""
+
+
+def test_an_edited_explainer_is_asked_again(run: Path, site: Site) -> None:
+    site.offer("a", '"explainer", "new", "parts_a:New", "New."', parts_a=EDITED.format(factor=1))
+    audit(run, explainer="new", fuser="fixmatch", rows=4)
+    (site.folder / "parts_a.py").write_text(EDITED.format(factor=0.5))
+    audit(run, explainer="new", fuser="fixmatch", rows=4)
+    assert len(list((run / "audit" / "evidence").glob("*.npy"))) == 2
+
+
+def test_a_part_that_this_run_did_not_train_is_refused(run: Path) -> None:
+    with pytest.raises(PluginError, match=r"explainer 'sgc'.* did not train"):
+        audit(run, explainer="sgc", rows=2)
+    assert not audit(run, fuser="none", explainer="none", rows=2).findings.labels
+    with pytest.raises(ConfigError, match="there is no option 'tempo'"):
+        audit(run, fuser="sharpen:tempo=2", rows=2)
+    with pytest.raises(RunError, match="no checkpoint of step 3; expected one of 4, 6"):
+        audit(run, which="3", rows=2)
+
+
+def test_a_supervised_run_is_judged_by_any_fuser(tmp_path: Path) -> None:
+    train(tiny(SUPERVISED), out=tmp_path / "run")
+    assert not audit(tmp_path / "run", rows=4).findings.labels
+    found = audit(tmp_path / "run", explainer="none", fuser="pseudo-label", rows=30).findings
+    assert found.gains["pseudo-label"].value == 0, "hardening moves nothing over 0.5"
+    assert not found.evidence
+
+
+def test_the_command_writes_a_table_and_a_page(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["audit", str(run), "--fuser", FUSERS, "--rows", "12", "--checkpoint", "all"]
+    assert call(line) == 0
+    told = capsys.readouterr().out
+    assert "run, step 4, on 12 of 30 unlabelled images, 12 patients; 12 masks known" in told
+    assert "run, step 6," in told
+    with (run / "audit" / "unlabelled.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {each["step"] for each in lines} == {"4", "6"}
+    groups = {each["group"] for each in lines}
+    assert {"all", "class np", "patient 1", "patient 12"} <= groups
+    for each in lines:
+        assert (each["gain"] != "") == (each["kind"] == "fuser" and each["group"] == "all")
+    page = (run / "audit" / "unlabelled.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "loads nothing"
+    for word in ("Reliability", "Error against coverage", "Dice by threshold", "Dice by step"):
+        assert word in page
+    assert "plk audit" in page
+    patients = json.loads((run / "provenance.json").read_text())
+    assert "patient-" not in page, patients
+
+
+def test_mistakes_are_told_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no fuser 'sharpn'" in refused(["audit", str(run), "--fuser", "sharpn"], capsys)
+    assert "not a run" in refused(["audit", str(run / "checkpoints")], capsys)
+
+
+# ── by hand ─────────────────────────────────────────────────────────────────────────
+
+
+def by_hand(label: torch.Tensor, own: torch.Tensor, truth: torch.Tensor) -> Findings:
+    rows = len(truth)
+    return Findings(
+        run="r", split="val", step=1, classes=("np", "covid"), available=rows, seed=0,
+        rows=Rows(
+            names=tuple(map(str, range(rows))),
+            patients=np.arange(1, rows + 1),
+            labels=truth.flatten(1).any(dim=1).long().numpy(),
+            masked=np.ones(rows, dtype=bool),
+            free=~truth.flatten(1).any(dim=1).numpy(),
+        ),
+        decoder=Judged(name="decoder", kind="decoder", tally=Tally.of(own, truth)),
+        evidence=(),
+        labels=(
+            Judged(
+                name="f", kind="fuser", tally=Tally.of(label, truth),
+                taught=np.array([0.5] * rows), wrong=np.array([0.25] * rows),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def test_figures_by_hand() -> None:
+    truth = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0]]).bool()
+    label = torch.tensor([[0.9, 0.8, 0.1, 0.2], [0.1, 0.1, 0.1, 0.1]])
+    own = torch.tensor([[0.9, 0.4, 0.1, 0.2], [0.1, 0.1, 0.1, 0.1]])
+    found = by_hand(label, own, truth)
+    figures = found.figures(found.labels[0])
+    assert figures["dice"] == 1
+    assert figures["coverage"] == 0.5
+    assert figures["error"] == 0.5
+    assert figures["lesion_free"] == pytest.approx(0.1)
+    assert found.gains["f"].value == pytest.approx(1 - 2 / 3)
+    healthy = found.figures(found.labels[0], found.groups()["class np"])
+    assert healthy["dice"] is None
+    change = found.change(found.labels[0])
+    assert change == pytest.approx([(0.36 - 0.04) / 4, 0])
+    assert list(extremes(change)) == [(0, "helps")]
+    assert "patient 2" in as_csv([found])
+
+
+def test_the_same_label_gains_nothing_and_a_better_one_surely() -> None:
+    torch.manual_seed(0)
+    truth = torch.zeros(30, 64).bool()
+    truth[:, :16] = True
+    own = torch.where(torch.rand(30, 64) < 0.3, ~truth, truth).float()
+    same = by_hand(own, own, truth).gains["f"]
+    assert (same.value, same.interval, same.sign) == (0, (0, 0), 0)
+    better = by_hand(truth.float(), own, truth).gains["f"]
+    assert better.sign == 1
+    assert by_hand(own, truth.float(), truth).gains["f"].sign == -1
+    low, high = better.interval or (0, 0)
+    assert low < better.value < high
+
+
+def test_patients_are_drawn_whole() -> None:
+    rows = Rows(
+        names=tuple("abcde"),
+        patients=np.array([1, 1, 2, 0, 0]),
+        labels=np.zeros(5, dtype=np.int64),
+        masked=np.ones(5, dtype=bool),
+        free=np.ones(5, dtype=bool),
+    )
+    times = rows.draws(0)
+    assert (times[:, 0] == times[:, 1]).all()
+    assert (times[:, 3] != times[:, 4]).any()
+    assert (times[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
