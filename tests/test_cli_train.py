@@ -193,14 +193,16 @@ class NotFinite(Explainer):
 """
 
 
-def test_a_term_that_is_not_finite_ends_the_run_with_its_name(
+def test_a_term_that_is_not_finite_is_told_by_its_part_before_the_run(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.offer("bad", "'explainer', 'bad', 'bad_part:NotFinite', 'for a test'", bad_part=NOT_FINITE)
     toml = toml_of(tiny({"method": {"explainer": "bad"}}), tmp_path / "tiny.toml")
-    assert call(["train", toml, "--out", str(tmp_path / "run")]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"plk: {tmp_path}/run: loss term 'bad' is nan at step 1; lower")
+    assert refused(["train", toml, "--out", str(tmp_path / "run")], capsys) == (
+        "explainer 'bad' of plugin 'bad': loss gave 'bad' with a total with 4 NaN of 4 values: "
+        "expected finite values"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("no_report")
