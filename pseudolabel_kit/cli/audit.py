@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pseudolabel_kit.cli.evaluate import Side
+from pseudolabel_kit.cli.options import Side
 
 if TYPE_CHECKING:
     from pseudolabel_kit.audit.sweep import Told

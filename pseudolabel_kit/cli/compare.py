@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pseudolabel_kit.cli.evaluate import Side
+from pseudolabel_kit.cli.options import Side
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pseudolabel_kit.cli.options import Checkpoint, Which
+from pseudolabel_kit.cli.options import Checkpoint, Side, Which
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -19,15 +18,6 @@ Examples:
   plk evaluate runs/first                  val, with the best weights
   plk evaluate runs/first --split test     read test once, for the final table
 """
-
-
-class Side(StrEnum):
-    """A side of the split."""
-
-    LABELLED = "labelled"
-    UNLABELLED = "unlabelled"
-    VAL = "val"
-    TEST = "test"
 
 
 @app.command(epilog=EPILOG)

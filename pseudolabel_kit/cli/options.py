@@ -8,6 +8,15 @@ from typing import Annotated, TypeAlias
 import typer
 
 
+class Side(StrEnum):
+    """A side of the split."""
+
+    LABELLED = "labelled"
+    UNLABELLED = "unlabelled"
+    VAL = "val"
+    TEST = "test"
+
+
 class Which(StrEnum):
     """Which weights of a run."""
 
