@@ -153,32 +153,6 @@ def test_black_outside_the_region(opened: Callable[..., Store]) -> None:
         opened(listed([sample(region=False)], name="bare"), region="black")
 
 
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        (Sample(image=np.full((1, 4, 4), np.nan, np.float32)), "row1: .*NaN"),
-        (Sample(image=np.full((1, 4, 4), np.inf, np.float32)), "row1: .*infinite"),
-        (Sample(image=np.full((1, 4, 4), 2, np.float32)), r"row1: expected pixels in \[0, 1\]"),
-        (Sample(image=np.zeros((4, 4), np.float32)), r"row1: expected an image \(C,H,W\)"),
-        (
-            Sample(image=np.zeros((1, 4, 4), np.float32), mask=np.zeros((1, 4, 5), bool)),
-            "row1: the mask is 5x4 px, the image 4x4 px",
-        ),
-    ],
-)
-def test_bad_samples_name_their_row(
-    opened: Callable[..., Store], broken: Sample, said: str
-) -> None:
-    with pytest.raises(DataError, match=said):
-        opened(listed([sample((1, 4, 4)), broken]))
-
-
-def test_a_broken_promise_is_named(opened: Callable[..., Store]) -> None:
-    dataset = Listed(given_rows=[Row(name="r", has_mask=True)], samples=[sample(mask=False)])
-    with pytest.raises(DataError, match="r: the dataset promised a mask"):
-        opened(dataset)
-
-
 def test_lesion_classes_are_the_datasets_own_or_all(opened: Callable[..., Store]) -> None:
     one = [sample()]
     named = Listed(given_rows=listed(one).given_rows, samples=one, lesions=(1,))

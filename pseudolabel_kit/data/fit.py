@@ -1,4 +1,4 @@
-"""Makes one sample fit the packed arrays: checked, resized, in the dataset's common layout."""
+"""Makes one sample fit the packed arrays: resized, in the dataset's common layout."""
 
 from __future__ import annotations
 
@@ -64,10 +64,9 @@ def fit(
     pixel; an image that is not square is stretched. `size` 0 keeps sizes, which must be alike.
 
     Raises:
-        DataError: the sample is not what its row says, or differs from the rows before it.
+        DataError: the sample differs from the rows before it, or lacks a region to blacken.
         WiderLayoutError: the rows before it must be stored again in a wider layout.
     """
-    _check(row, sample)
     layout = _settle(row, sample, layout, size)
     shape = layout.size
     check_side(row.name, sample.image.shape, shape)
@@ -88,31 +87,6 @@ def check_side(name: str, shape: tuple[int, ...], size: tuple[int, int]) -> None
     """
     if any(side < min(wanted, SMALLEST) for side, wanted in zip(shape[-2:], size, strict=True)):
         raise DataError(f"{name}: {_size(shape)}: expected at least {SMALLEST} px a side")
-
-
-def _check(row: Row, sample: Sample) -> None:
-    image = sample.image
-    if image.ndim != 3:
-        raise DataError(f"{row.name}: expected an image (C,H,W), got shape {image.shape}")
-    if image.dtype != np.float32:
-        raise DataError(f"{row.name}: the image is {image.dtype}, expected float32")
-    if not np.isfinite(image).all():
-        raise DataError(f"{row.name}: the image holds NaN or infinite pixels")
-    if image.size == 0 or image.min() < 0 or image.max() > 1:
-        raise DataError(f"{row.name}: expected pixels in [0, 1]")
-    promised = (("mask", row.has_mask, sample.mask), ("region", row.has_region, sample.region))
-    for what, wanted, given in promised:
-        if wanted != (given is not None):
-            raise DataError(f"{row.name}: the dataset promised {'a' if wanted else 'no'} {what}")
-        if given is not None and (given.ndim != 3 or given.dtype != np.bool_):
-            raise DataError(
-                f"{row.name}: the {what} is {given.dtype} of shape {given.shape}, "
-                "expected bool (K,H,W)"
-            )
-        if given is not None and given.shape[-2:] != image.shape[-2:]:
-            raise DataError(
-                f"{row.name}: the {what} is {_size(given.shape)}, the image {_size(image.shape)}"
-            )
 
 
 def _settle(row: Row, sample: Sample, layout: Layout, size: int) -> Layout:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
 
-import numpy as np
-
-from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
+from pseudolabel_kit.data.unfit import unfit_rows, unfit_sample
+from pseudolabel_kit.interfaces import Dataset, Row, Sample
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
 
 
@@ -38,21 +35,18 @@ class Foreign(Dataset):
     def rows(self) -> Sequence[Row]:
         """Every row."""
         with blamed(self.dataset, "rows"):
-            rows, count = list(self.dataset.rows()), len(self.classes)
-            for index, row in enumerate(rows):
-                if problem := _problem(row, count):
-                    raise RefusedError(f"row {index}{problem}")
+            rows = list(self.dataset.rows())
+            if problem := unfit_rows(rows, len(self.classes)):
+                raise RefusedError(problem)
             return rows
 
     def read(self, index: int) -> Sample:
         """The pixels of a row."""
-        with self._reading(index):
-            sample: object = self.dataset.read(index)
-            if not isinstance(sample, Sample):
-                raise RefusedError(f"a {type(sample).__name__}: expected a Sample")
-            for name, plane in vars(sample).items():
-                if not isinstance(plane, np.ndarray) and (plane is not None or name == "image"):
-                    raise RefusedError(f"{name} as a {type(plane).__name__}: expected an array")
+        row = self._rows[index]
+        with blamed(self.dataset, f"read of row {index} ('{row.name}')"):
+            sample = self.dataset.read(index)
+            if problem := unfit_sample(row, sample):
+                raise RefusedError(problem)
             return sample
 
     def fingerprint(self) -> str:
@@ -63,14 +57,9 @@ class Foreign(Dataset):
                 raise RefusedError(f"a {type(found).__name__}: expected a text")
             return found
 
-    @contextmanager
-    def _reading(self, index: int) -> Iterator[None]:
-        with blamed(self.dataset, f"read of row {index} ('{self._row_names[index]}')"):
-            yield
-
     @cached_property
-    def _row_names(self) -> tuple[str, ...]:
-        return tuple(row.name for row in self.rows())
+    def _rows(self) -> Sequence[Row]:
+        return self.rows()
 
 
 def _names(found: object) -> tuple[str, ...]:
@@ -79,15 +68,3 @@ def _names(found: object) -> tuple[str, ...]:
         raise RefusedError(f"{found!r}: expected a tuple of names")
     assert isinstance(found, tuple | list)
     return tuple(found)
-
-
-def _problem(row: object, classes: int) -> str | None:
-    """What of a row is not what it should be."""
-    if not isinstance(row, Row):
-        return f": a {type(row).__name__}, expected a Row"
-    if row.label is not None and not 0 <= row.label < classes:
-        return f" ('{row.name}') with label {row.label}: expected an index into {classes} classes"
-    if row.split is not None and row.split not in get_args(Split):
-        expected = ", ".join(get_args(Split))
-        return f" ('{row.name}') with split {row.split!r}: expected one of {expected}"
-    return None
