@@ -62,7 +62,7 @@ def origin(part: object) -> str:
     return str(vars(part).get("_origin", type(part).__name__))
 
 
-def place(error: Exception, part: object) -> str:
+def place(error: BaseException, part: object) -> str:
     """ " (file:line)" of the innermost frame in the part's package, else of the innermost."""
     package = type(part).__module__.partition(".")[0]
     frames = list(walk_tb(error.__traceback__))[2:]  # the first are `blamed` and its caller
