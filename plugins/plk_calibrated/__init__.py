@@ -27,6 +27,18 @@ COMPONENTS = [
         "Integrated gradients of a class score, by captum.",
     ),
     Component(
+        "explainer",
+        "margin-cam",
+        "plk_calibrated.margin_cam:MarginCam",
+        "CAM of the lesion classes' margin over the others, taught by pixels.",
+    ),
+    Component(
+        "fuser",
+        "posterior",
+        "plk_calibrated.posterior:Posterior",
+        "Soft labels: decoder and evidence, weighed by what held-out rows show.",
+    ),
+    Component(
         "fuser",
         "sharpen",
         "plk_calibrated.sharpen:Sharpen",

@@ -45,7 +45,7 @@ class Cam(Explainer):
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
         """(B,1,H,W): the mean over levels of the min-max scaled maps, enlarged."""
         label = target_class(self.target, prediction.need_classes("cam"), self.task)
-        scales = _chosen(prediction, self.levels, "cam")
+        scales = chosen(prediction, self.levels, "cam")
         return _evidence([cam(scale, label) for scale in scales], images)
 
 
@@ -80,14 +80,14 @@ class Caam(Explainer):
 
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
         """(B,1,H,W): the mean over levels of the min-max scaled maps, enlarged."""
-        return _evidence([caam(s) for s in _chosen(prediction, self.levels, "caam")], images)
+        return _evidence([caam(s) for s in chosen(prediction, self.levels, "caam")], images)
 
     def loss(self, prediction: Prediction, batch: Batch) -> LossTerm | None:
         """Sum over levels of alpha times the CAM loss (eq. 4, 5), over rows with a label."""
         if not any(self.alpha):
             return None
         label = batch.label.where(batch.has_label, 0)
-        scales = _chosen(prediction, self.levels, "caam")
+        scales = chosen(prediction, self.levels, "caam")
         alphas = self.alpha * len(scales) if len(self.alpha) == 1 else self.alpha
         levels = zip(alphas, scales, strict=True)
         total = torch.stack([alpha * self._distance(scale, label) for alpha, scale in levels])
@@ -122,7 +122,12 @@ def _evidence(maps: Sequence[Tensor], images: Tensor) -> Tensor:
     return torch.stack(enlarged).mean(dim=0).clamp(0, 1)
 
 
-def _chosen(prediction: Prediction, levels: Sequence[int], name: str) -> list[Scale]:
+def chosen(prediction: Prediction, levels: Sequence[int], name: str) -> list[Scale]:
+    """The model's scales at `levels`, counted from 1.
+
+    Raises:
+        PluginError: the model has none, or not so many; it names the part.
+    """
     available = len(prediction.scales)
     if not available:
         raise PluginError(

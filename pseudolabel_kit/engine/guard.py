@@ -191,6 +191,14 @@ def fuse(
         return contract.pseudo_labels(fuser.fuse(prediction, evidence), images, fuser.task)
 
 
+def calibrate(
+    fuser: Fuser, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]
+) -> None:
+    """Let a fuser learn from rows that were held out."""
+    with blamed(fuser, "calibrate"):
+        fuser.calibrate(held)
+
+
 def survey(
     fuser: Fuser, teacher: nn.Module, labelled: Iterable[Batch], unlabelled: Iterable[Batch]
 ) -> None:

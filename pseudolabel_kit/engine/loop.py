@@ -28,6 +28,7 @@ from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner
 from pseudolabel_kit.engine.tensors import gathered, put_back
 from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.interfaces import Fuser
 from pseudolabel_kit.isolate import isolated
 
 
@@ -162,7 +163,7 @@ class Loop:
             )
 
     def begin_consistency(self) -> None:
-        """The pre-flight audit on rows that were held out for it; then L_u joins.
+        """Rows that were held out calibrate the fuser and audit its labels; then L_u joins.
 
         Raises:
             RunError: under `audit.strict`, fusing makes worse labels than the decoder's own.
@@ -170,6 +171,7 @@ class Loop:
         self.begin_round(0)
         self.expect()
         if (rows := self.streams.held) is not None:
+            self.calibrate(rows)
             record = self.audit(rows)
             found = verdict(record)
             self.log.record(
@@ -186,6 +188,24 @@ class Loop:
                 self.save()
                 raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")
         self.progress.consistency_began = self.progress.step
+
+    def calibrate(self, rows: Subset) -> None:
+        """Let a fuser that can learn from rows that nothing was trained on."""
+        method = self.learner.method
+        if type(method.fuser).calibrate is Fuser.calibrate:
+            return
+        failed: guard.Failed = {}
+        seed_everything(self.config.train.seed, self.progress.step, "calibrate")
+        with self.fabric.autocast():
+            watch.calibrate(
+                self.learner.teacher(),
+                method,
+                rows,
+                debias=self.config.loss.debias,
+                device=self.fabric.device,
+                failed=failed if self.learner.isolates else None,
+            )
+        self.log.spared(failed, self.progress.step)
 
     def end_epoch(self) -> None:
         """Measure val, audit the labels, and keep the weights if they are the best so far."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -9,8 +11,9 @@ from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.audit import Audit, Record
 from pseudolabel_kit.engine.guard import Failed
-from pseudolabel_kit.engine.label import predict, pseudo_label
+from pseudolabel_kit.engine.label import explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.interfaces import Batch, Evidence, Prediction
 from pseudolabel_kit.isolate import isolated
 
 ROWS = 16
@@ -59,6 +62,35 @@ def diagnose(
                 told = guard.diagnose(explainer, teacher, batch.image, prediction)
                 record |= {f"{reference}.{name}": value for name, value in told.items()}
     return record
+
+
+def calibrate(
+    teacher: nn.Module,
+    method: Method,
+    rows: Subset,
+    *,
+    debias: bool,
+    device: torch.device,
+    failed: Failed | None = None,
+) -> None:
+    """Let the fuser learn from rows with their truth; the teacher never trained on them."""
+    with isolated(teacher):
+        guard.calibrate(method.fuser, _shown(teacher, method, rows, debias, device, failed))
+
+
+def _shown(
+    teacher: nn.Module,
+    method: Method,
+    rows: Subset,
+    debias: bool,
+    device: torch.device,
+    failed: Failed | None,
+) -> Iterator[tuple[Prediction, dict[str, Evidence], Batch]]:
+    for start in range(0, len(rows), ROWS):
+        batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
+        prediction = predict(teacher, batch.image, method, debias=debias)
+        evidence = explain(teacher, method.explainers, batch.image, prediction, failed)
+        yield prediction, evidence, batch
 
 
 def labelled_share(rows: Subset) -> float | None:

@@ -158,6 +158,16 @@ class Fuser(Part):
 
         return consistency(student, pseudo, background_weight=self.task.background_weight)
 
+    def calibrate(self, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]) -> None:
+        """Learn from labelled rows that were held out of training (`audit.holdout`).
+
+        Called once, when pseudo labels join and before those rows train too; what is found is
+        kept in `state`. `fuse` must answer without it: a run may hold nothing out.
+
+        Args:
+            held: batches of those rows, with what `fuse` would be given for them and the truth.
+        """
+
     def survey(self, model: Model, labelled: Iterable[Batch], unlabelled: Iterable[Batch]) -> None:
         """Look at all rows when a round of pseudo labels begins (`train.rounds`).
 

@@ -1,0 +1,131 @@
+"""The posterior fuser: decoder and evidence, weighed by what they proved to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plk_calibrated.logistic import best_cut, fit
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Batch, Evidence, Fuser, Prediction, PseudoLabels, Task
+
+DECODER = ""  # under which name its weight is kept: no explainer has it
+MOST = 16  # explainers: the weights are saved as one tensor
+SURE = 1e-3  # evidence counts as at most so sure, or a single map would outvote everything
+PIXELS = 4096  # of each held-out image: enough for a handful of weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posterior(Fuser):
+    """The probability of a lesion by a logistic model of decoder and evidence.
+
+    logit p = scale z + shift + sum of weight_e logit(a_e), for the decoder's logit z and the
+    evidence a_e of each explainer. It is fitted by maximum likelihood to labelled rows that
+    were held out of training, once, just before the labels join: Platt scaling (Platt, 1999)
+    where there is no evidence. Neither scale nor weights fall below 0, so evidence that knows
+    nothing gets no weight, and evidence that points away is not turned round. Until then, and
+    where no row was held out, the label is the decoder's own probability.
+
+    Attributes:
+        ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many
+            thousandths of their squared distance, beside the mean loss of a pixel.
+        point: which probability becomes 0.5 in the label: 0.5 itself, which keeps it
+            calibrated, or the one where Dice of the held-out rows was best, since a calibrated
+            mask that is cut at 0.5 is too small (Lipton et al., 2014).
+    """
+
+    ridge: Annotated[float, Field(ge=0)] = 1.0
+    point: Literal["calibrated", "dice"] = "calibrated"
+
+    def make_state(self, task: Task) -> nn.Module:
+        """What was fitted."""
+        return Fitted()
+
+    def calibrate(self, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]) -> None:
+        """Fit scale, shift and weights to the held-out rows whose mask is known."""
+        drawn = [_pixels(*each) for each in held]
+        truth = torch.cat([y for _, y in drawn]) if drawn else torch.zeros(0)
+        if not 0 < truth.sum() < len(truth):
+            return  # pixels of one kind alone teach nothing
+        names = drawn[0][0].keys()
+        columns = [torch.cat([x[name] for x, _ in drawn]) for name in names]
+        features = torch.stack(columns, dim=1).double()
+        weights, shift = fit(features, truth, ridge=self.ridge * 1e-3)
+        if self.point == "dice":
+            shift = shift - best_cut(features @ weights + shift, truth)
+        self._fitted().keep(dict(zip(names, weights, strict=True)), shift)
+
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        """Masks (B,K,H,W) in [0, 1] with weight 1 everywhere; computed in float32."""
+        state = self._fitted()
+        terms = _terms(prediction, evidence)
+        fused = sum((state.weight(name) * x for name, x in terms.items()), state.shift)
+        mask = torch.sigmoid(fused)
+        return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+
+    def _fitted(self) -> Fitted:
+        assert isinstance(self.state, Fitted)
+        return self.state
+
+
+class Fitted(nn.Module):
+    """The weights of the decoder and of each evidence, by the hash of its name, and the shift."""
+
+    keys: Tensor
+    weights: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(1 + MOST, dtype=torch.int64))
+        self.register_buffer("weights", torch.zeros(1 + MOST))
+        self.register_buffer("shift", torch.zeros(()))
+        self.keep({DECODER: torch.ones(())}, torch.zeros(()))
+
+    def keep(self, weights: Mapping[str, Tensor], shift: Tensor) -> None:
+        """Keep these and no others."""
+        count = len(weights)
+        self.keys.zero_()[:count] = torch.tensor([_key(name) for name in weights])
+        self.weights.zero_()[:count] = torch.stack(list(weights.values())).to(self.weights)
+        self.shift.copy_(shift)
+
+    def weight(self, name: str) -> Tensor:
+        """Of the decoder or of an explainer; 0 for one that was not there."""
+        return self.weights[self.keys == _key(name)].sum()
+
+
+def _key(name: str) -> int:
+    """A number that stands for a name in a checkpoint; never 0."""
+    digest = blake2b(name.encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big") + 1
+
+
+def _terms(prediction: Prediction, evidence: Mapping[str, Evidence]) -> dict[str, Tensor]:
+    """The decoder's logits (B,K,H,W), and each evidence as log-odds of that shape."""
+    if len(evidence) > MOST:
+        raise ConfigError(f"posterior: {len(evidence)} explainers; expected at most {MOST}")
+    logits = prediction.need_masks("posterior").float()
+    odds = {
+        name: torch.logit(each.map.float(), eps=SURE).expand_as(logits)
+        for name, each in evidence.items()
+    }
+    return {DECODER: logits, **odds}
+
+
+def _pixels(
+    prediction: Prediction, evidence: Mapping[str, Evidence], batch: Batch
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Of some pixels of each row with a mask: each term (P,), and whether they are lesion."""
+    known = batch.has_mask
+    truth = batch.mask[known].flatten(1)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(truth.shape[1], generator=generator)[:PIXELS].to(truth.device)
+    terms = _terms(prediction, evidence)
+    drawn = {name: each[known].flatten(1)[:, chosen].flatten() for name, each in terms.items()}
+    return drawn, truth[:, chosen].flatten()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from plk_support import begun, make_net
+from torch import nn
+
+from plk_calibrated.margin_cam import MarginCam, margin
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Batch, Scale, Task
+from pseudolabel_kit.testing import make_task
+
+TASK = make_task()
+
+
+def test_the_margin_by_hand() -> None:
+    features = torch.tensor([[[[1.0]], [[2.0]]]])
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # scores 1, 2, 3
+    found = margin(Scale(features=features, weight=weight), lesion=[1, 2])
+    expected = torch.logsumexp(torch.tensor([2.0, 3.0]), 0) - 1
+    assert found.shape == (1, 1, 1, 1)
+    assert found.item() == pytest.approx(float(expected))
+
+
+def test_evidence_is_the_probability_of_the_margin() -> None:
+    net, images = make_net(TASK), torch.rand(2, TASK.channels, 64, 64)
+    part = begun(MarginCam(levels=(1, 3)), TASK)
+    prediction = net(images)
+    before = part.explain(net, images, prediction)
+    assert isinstance(part.state, nn.Module)
+    with torch.no_grad():
+        part.state.offset.add_(2)  # type: ignore[operator,union-attr]
+    after = part.explain(net, images, prediction)
+    torch.testing.assert_close(torch.logit(after) - torch.logit(before), torch.full_like(after, 2))
+
+
+def test_training_by_pixels_teaches_the_map_where_the_lesion_is() -> None:
+    """The class head learns the place from masks; without them it does not."""
+    generator = torch.Generator().manual_seed(0)
+    images = 0.1 * torch.rand(4, TASK.channels, 64, 64, generator=generator)
+    mask = torch.zeros(4, 1, 64, 64)
+    for row in range(4):
+        mask[row, :, 8 * row : 8 * row + 16, 24:40] = 1
+    images = (images + 0.6 * mask).clamp(0, 1)
+    known = torch.ones(4, dtype=torch.bool)
+    lesion = torch.full((4,), TASK.lesion_classes[0])
+    batch = Batch(image=images, label=lesion, mask=mask, has_label=known, has_mask=known)
+    torch.manual_seed(0)
+    net, part = make_net(TASK), begun(MarginCam(), TASK)
+    assert part.state is not None
+    optimiser = torch.optim.Adam([*net.parameters(), *part.state.parameters()], 0.02)
+    for _ in range(30):
+        term = part.loss(net(images), batch)
+        assert term is not None
+        optimiser.zero_grad()
+        (term.total.sum() / term.count.sum()).backward()
+        optimiser.step()
+    map_ = part.explain(net, images, net(images))
+    assert map_[mask > 0].mean() > map_[mask == 0].mean() + 0.3
+
+
+def test_rows_without_a_mask_do_not_count() -> None:
+    net, images = make_net(TASK), torch.rand(2, TASK.channels, 32, 32)
+    batch = Batch(
+        image=images,
+        label=torch.zeros(2, dtype=torch.int64),
+        mask=torch.rand(2, 1, 32, 32).round(),
+        has_label=torch.ones(2, dtype=torch.bool),
+        has_mask=torch.tensor([True, False]),
+    )
+    term = begun(MarginCam(), TASK).loss(net(images), batch)
+    assert term is not None
+    assert term.count.tolist() == [1, 0]
+    assert term.total[1] == 0
+
+
+def test_without_pixels_nothing_is_trained() -> None:
+    part = begun(MarginCam(pixels=0), TASK)
+    net, images = make_net(TASK), torch.rand(2, TASK.channels, 32, 32)
+    assert part.state is None
+    assert part.loss(net(images), None) is None  # type: ignore[arg-type]
+    assert part.explain(net, images, net(images)).shape == (2, 1, 32, 32)
+
+
+def test_classes_without_a_rival_are_refused() -> None:
+    task = Task(channels=1, size=(64, 64), classes=("a", "b"), lesion_classes=(0, 1))
+    with pytest.raises(ConfigError, match="margin-cam: every class can hold lesions"):
+        begun(MarginCam(), task)
