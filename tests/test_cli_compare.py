@@ -259,7 +259,7 @@ def test_the_line_that_goes_on_can_be_pasted() -> None:
         (["{spec}", "--split", "tset"], "--split"),
         (["--fuser", "sharpen,shrpen"], "row 'shrpen': there is no fuser 'shrpen' (did you mean"),
         (["{spec}", "--set", "train.stps=1"], "c.toml: row 'A': there is no key 'train.stps'"),
-        (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over it"),
+        (["{spec}", "--quick"], "--quick: there is no [quick] table to lay over the rows; write"),
         (["{spec}", "--set", "method.fuser=sharpn"], "row 'A': there is no fuser 'sharpn' (did"),
         (["{spec}", "--data", "phantm"], "phantm: there is no such file, folder or dataset (did"),
         (["{spec}", "--set", "seeds=3"], "--set: there is no key 'seeds' in a configuration"),

@@ -28,10 +28,11 @@ SCAFFOLD = ROOT / "pseudolabel_kit" / "scaffold"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a new plugin of each kind."""
+    """A folder with a new plugin of each kind, and a dataset whose package is called as it is."""
     folder = tmp_path_factory.mktemp("written")
     for kind in KINDS:
         assert call(["plugins", "new", kind, f"my-{kind}", "--out", str(folder / kind)]) == 0
+    assert call(["plugins", "new", "dataset", "clinic", "--out", str(folder / "clinic")]) == 0
     return folder
 
 
@@ -39,7 +40,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """All of them installed, from where they were written."""
     site = Installed(tmp_path_factory.mktemp("site"))
-    site.install(*(written / kind for kind in KINDS))
+    site.install(*written.iterdir())
     return site
 
 
@@ -74,16 +75,29 @@ def test_a_run_made_of_all_of_them(installed: Installed, tmp_path: Path) -> None
 
 
 def test_the_commands_of_their_readmes_run(installed: Installed, written: Path) -> None:
-    """All but checks, which their own tests repeat; trainings and comparisons are read alone."""
-    text = "".join((written / kind / "README.md").read_text() for kind in KINDS)
-    lines = re.findall(r"^plk (train|data|plugins show)(.*)$", text, re.M)
-    lines = [f"{word}{rest}{' --dry-run' * (word == 'train')}" for word, rest in lines]
-    assert len(lines) == 2 * len(KINDS) + 1
+    """All but checks, which their own tests repeat; trainings and comparisons are read alone.
+
+    They are typed beside the package: one that is called as its dataset is not taken for images.
+    """
+    found = {
+        home.parent: re.findall(r"^plk (train|data|plugins show)(.*)$", home.read_text(), re.M)
+        for home in written.glob("*/README.md")
+    }
+    assert len(found) == len(KINDS) + 1
+    assert (written / "clinic" / "clinic").is_dir()
+    lines = [
+        f"{home}:{word}{rest}{' --dry-run' * (word == 'train')}"
+        for home, commands in found.items()
+        for word, rest in commands
+    ]
+    assert len(lines) == 2 * len(found) + 2
     code = (
-        "import shlex, sys\n"
+        "import os, shlex, sys\n"
         "from pseudolabel_kit.cli.main import call\n"
         "for line in sys.argv[1:]:\n"
-        "    assert call(shlex.split(line)) == 0, line\n"
+        "    home, _, words = line.partition(':')\n"
+        "    os.chdir(home)\n"
+        "    assert call(shlex.split(words)) == 0, line\n"
     )
     installed.python("-c", code, *lines, cwd=written)
     for path in written.glob("*/compare.toml"):
@@ -128,7 +142,8 @@ def test_it_says_what_to_type_next(
     monkeypatch.chdir(tmp_path)
     assert call(["plugins", "new", "fuser", "my-fuser"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "wrote my-fuser: the fuser my-fuser, which works; make it yours in my_fuser/fuser.py",
+        "wrote my-fuser: the fuser my-fuser, which works; make it yours in my_fuser/fuser.py,",
+        "and its line for lists in my_fuser/__init__.py",
         "next:",
         "  cd my-fuser",
         '  pip install -e ".[test]"',
@@ -156,7 +171,7 @@ def test_the_readme_names_what_is_there(kind: Kind, written: Path) -> None:
     [
         (["fusor", "mine"], "there is no kind 'fusor' (did you mean 'fuser'?); expected one of "),
         (["FUSER", "mine"], "there is no kind 'FUSER' (did you mean 'fuser'?)"),
-        (["my-fuser", "fuser"], "tracker; the kind stands first"),
+        (["my-fuser", "fuser"], "the kind stands first: plk plugins new fuser my-fuser"),
         (["fuser", "my_fuser"], "letters, digits and single dashes, a letter first (try 'my-fuser"),
         (["fuser", "MyFuser"], "(try 'my-fuser')"),
         (["fuser", "My fuser!"], "(try 'my-fuser')"),

@@ -137,8 +137,12 @@ def test_the_list_can_be_of_one_kind_and_for_programs(
 
 
 def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["plugins", "list", "--kind", "fusor"]) == 2
-    assert "'fuser'" in capsys.readouterr().err
+    told = (
+        "there is no kind 'fusers' (did you mean 'fuser'?); expected one of backbone, explainer, "
+    )
+    for line in (["list", "--kind", "fusers"], ["new", "fusers", "mine"]):
+        assert call(["plugins", *line]) == 2
+        assert capsys.readouterr().err.startswith(f"plk: {told}")
 
 
 def test_show_tells_options_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,7 @@ def test_a_comparison_has_rows(rows: str, tmp_path: Path) -> None:
 
 
 def test_a_comparison_without_a_quick_form_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"--quick: there is no \[quick\] table"):
+    with pytest.raises(ConfigError, match=r"\[quick\] table .*; write one in a SPEC\.toml$"):
         spec_of(["calibrated"]).quickened()
 
 

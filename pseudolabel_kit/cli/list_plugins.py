@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pseudolabel_kit.cli.console import out
+from pseudolabel_kit.cli.options import known_kind
 from pseudolabel_kit.plugin import CONTRACT
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
 from pseudolabel_kit.plugin.component import KINDS, Kind
@@ -19,7 +20,12 @@ SLOW = 0.1  # seconds that one plugin may take from every command
 
 
 def list_parts(
-    kind: Annotated[Kind | None, typer.Option(help="Only parts of this kind.")] = None,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            parser=known_kind, metavar=f"<{'|'.join(KINDS)}>", help="Only parts of this kind."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List every part, and every plugin that is broken or switched off."""

@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+from pseudolabel_kit.cli.options import known_kind
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.plugin.component import KINDS
+
 EPILOG = """
 \b
 KIND is backbone, explainer, fuser, perturbation, dataset, recipe or tracker. The package holds
@@ -34,13 +38,16 @@ def new(
     """Write a package for a part of your own, which installs, passes its tests and runs."""
     from pseudolabel_kit.plugin.catalogue import catalogue
     from pseudolabel_kit.scaffold.names import checked
-    from pseudolabel_kit.scaffold.writer import method_file, training, write
+    from pseudolabel_kit.scaffold.writer import light_file, method_file, training, write
 
-    names = checked(kind, name, catalogue())
+    if kind not in KINDS and name in KINDS:
+        raise ConfigError(f"the kind stands first: plk plugins new {name} {shlex.quote(kind)}")
+    names = checked(known_kind(kind), name, catalogue())
     folder = out or Path(name)
     write(names, folder)
     typer.echo(
-        f"wrote {folder}: the {kind} {name}, which works; make it yours in {method_file(names)}\n"
+        f"wrote {folder}: the {kind} {name}, which works; make it yours in {method_file(names)},\n"
+        f"and its line for lists in {light_file(names)}\n"
         "next:\n"
         f"  cd {shlex.quote(str(folder))}\n"
         '  pip install -e ".[test]"\n'

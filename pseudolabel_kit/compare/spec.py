@@ -191,7 +191,10 @@ class Spec(Section):
             ConfigError: it has none.
         """
         if not self.quick and not any(row.quick for row in self.rows):
-            raise ConfigError(f"{self.origin}: --quick: there is no [quick] table to lay over it")
+            raise ConfigError(
+                f"{self.origin}: --quick: there is no [quick] table to lay over the rows; "
+                "write one in a SPEC.toml"
+            )
         rows = [row.under(self.quick).under(row.quick) for row in self.rows]
         return self.changed(seeds=self.quick_seeds, rows=rows)
 

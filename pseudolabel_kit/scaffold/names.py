@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from keyword import iskeyword
 
-from pseudolabel_kit.errors import ConfigError, nearest
+from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.plugin.catalogue import Catalogue
-from pseudolabel_kit.plugin.component import KINDS, Kind
+from pseudolabel_kit.plugin.component import Kind
 
 LONGEST = 30  # so that the lines it stands in are not too long
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -42,18 +42,12 @@ class Names:
         return camel if camel.endswith(kind) and camel != kind else camel + kind
 
 
-def checked(kind: str, name: str, installed: Catalogue) -> Names:
+def checked(kind: Kind, name: str, installed: Catalogue) -> Names:
     """The names of a new plugin.
 
     Raises:
-        ConfigError: the kind is unknown, or the name is malformed, taken, or no package's.
+        ConfigError: the name is malformed, taken, or no package's.
     """
-    if kind not in KINDS:
-        swapped = "; the kind stands first" if name in KINDS else ""
-        raise ConfigError(
-            f"there is no kind '{kind}'{nearest(kind.lower(), KINDS)}; "
-            f"expected one of {', '.join(KINDS)}{swapped}"
-        )
     names = Names(kind, name)
     if why := _malformed(name) or _taken(names, installed) or _unimportable(names.package):
         raise ConfigError(f"{name!r} cannot be the name of a new plugin: {why}")

@@ -100,12 +100,17 @@ def method_file(names: Names) -> str:
     return f"{names.package}/{ending}"
 
 
+def light_file(names: Names) -> str:
+    """The file that names the part, with its line for lists."""
+    return f"{names.package}/__init__.py"
+
+
 def files(names: Names) -> Iterator[tuple[str, str]]:
     """Paths with their templates; without one the file is empty."""
     yield "pyproject.toml", "pyproject.toml.j2"
     yield "README.md", "README.md.j2"
     yield ".gitignore", "gitignore.j2"
-    yield f"{names.package}/__init__.py", "package.py.j2"
+    yield light_file(names), "package.py.j2"
     yield f"{names.package}/py.typed", ""
     yield method_file(names), f"{names.kind}.{'toml' if names.kind == 'recipe' else 'py'}.j2"
     yield f"tests/test_{names.package}.py", f"test_{names.kind}.py.j2"
