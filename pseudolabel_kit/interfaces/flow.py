@@ -26,7 +26,7 @@ class Task:
         size: (H, W) in pixels.
         classes: the N class names; a label is an index into them.
         lesion_classes: indices of the classes whose images can hold foreground.
-        mask_channels: K.
+        mask_channels: how many, K.
         background_weight: w of eq. 11 and 12, in (0, 1]: the weight of background; 1 where the
             backbone's own loss knows none.
         debias: whether w is undone in the teacher's mask logits before parts see them.
