@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -84,7 +85,13 @@ class BareTensor(Sound):
         return super().fuse(prediction, evidence).mask
 
 
-@offends("shapes_types_and_ranges", "one row: fuse raised IndexError.*fuser.py", "make it work")
+# each row is asked alone, too
+@offends(
+    "shapes_types_and_ranges",
+    "one row: fuse raised IndexError.*fuser.py",
+    "make it work",
+    frozenset({"no_row_depends_on_its_batchmates"}),
+)
 class SqueezesTheRows(Sound):
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
         prediction.need_classes(self.origin).squeeze().softmax(dim=1)
@@ -108,6 +115,35 @@ class StretchesEachRow(Sound):
     def spoil(self, mask: Tensor) -> Tensor:
         low, high = mask.amin(dim=(1, 2, 3), keepdim=True), mask.amax(dim=(1, 2, 3), keepdim=True)
         return (mask - low) / (high - low)
+
+
+FLAT = "images_without_content"
+
+
+@offends(FLAT, r"without content: mask has \d+ of 2368 values NaN", "divisions and logarithms")
+class MultipliesExperts(Sound):
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        mask = prediction.need_masks(self.origin).float().sigmoid()
+        for each in evidence.values():
+            yes, no = mask * each.map, (1 - mask) * (1 - each.map)
+            mask = yes / (yes + no)
+        return labels(mask)
+
+
+@offends(FLAT, r"without content: label_weight has 2 of 2 values NaN", "logarithms by clamp_min")
+class WeighsByEntropy(Sound):
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        share = prediction.need_classes(self.origin).float().softmax(dim=1)
+        sure = 1 + (share * share.log()).sum(dim=1) / math.log(share.shape[1])
+        pseudo = super().fuse(prediction, evidence)
+        return replace(pseudo, label=share, label_weight=sure.clamp_min(0))
+
+
+@offends("mixed_precision", "autocast to torch.float16: mask has .* NaN", "divisions")
+class OverflowsInFloat16(Sound):
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        large = (100 * prediction.need_masks(self.origin)).square().clamp_min(1e-6)
+        return labels((large / large).float())
 
 
 @offends("odd_and_tiny_images", "on images of 1x1: fuse raised RuntimeError", "or refuse")

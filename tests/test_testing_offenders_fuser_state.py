@@ -12,6 +12,7 @@ from planted_fusers import Counting, Sound, Surveying, labels
 from planted_support import Offender, Offenders
 from torch import Tensor, nn
 
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import (
     Batch,
     Evidence,
@@ -23,7 +24,11 @@ from pseudolabel_kit.interfaces import (
 offends = Offenders("fuser")
 
 
-@offends("its_state_survives_saving", "after saving and loading .*mask", "buffers .* make_state")
+COUNT = "it_counts_in_its_state_alone"
+COUNTS = frozenset({COUNT})
+
+
+@offends("its_state_survives_saving", "saving and loading .*mask", "buffers .* make_state", COUNTS)
 class CountsInItself(Sound):
     def begin(self, task: Task) -> None:
         super().begin(task)
@@ -43,7 +48,7 @@ class ForgetsWhenSaved(Counting):
         return state
 
 
-@offends("its_state_survives_saving", "after saving and loading .*mask", "make_state")
+@offends("its_state_survives_saving", "after saving and loading .*mask", "make_state", COUNTS)
 class CountsBesideItsState(Counting):
     def begin(self, task: Task) -> None:
         super().begin(task)
@@ -52,6 +57,30 @@ class CountsBesideItsState(Counting):
     def spoil(self, mask: Tensor) -> Tensor:
         object.__setattr__(self, "_calls", vars(self)["_calls"] + 1)
         return super().spoil(mask) / vars(self)["_calls"]
+
+
+@offends(COUNT, "fuse changed '_calls' of the part from 1 to 2", "buffers .* make_state")
+class Hardens(Sound):
+    """Hardens its labels after twenty calls: later than any check would see."""
+
+    def spoil(self, mask: Tensor) -> Tensor:
+        count = self.count()
+        return (mask > 0.5).float() if count > 20 else mask
+
+    def count(self) -> int:
+        object.__setattr__(self, "_calls", vars(self).get("_calls", 0) + 1)
+        return int(vars(self)["_calls"])
+
+
+@offends(COUNT, r"fuse changed 'state\.calls' of the part from 1 to 2", "make_state")
+class CountsInAnAttributeOfItsState(Hardens):
+    def make_state(self, task: Task) -> nn.Module:
+        return nn.Module()
+
+    def count(self) -> int:
+        state: Any = self.state
+        state.calls = getattr(state, "calls", 0) + 1
+        return int(state.calls)
 
 
 @offends("memory_is_given_back", r"every call keeps \d{5} bytes", "no list that grows")
@@ -113,7 +142,16 @@ class TrainsTheTeacher(Surveying):
         model.train()
 
 
-@offends("a_survey_leaves_the_model_alone", "before its first survey.*fuse raised", "make it work")
+@offends("a_survey_leaves_the_model_alone", "before its first survey.*fuse refused", "weight 0")
+class RefusesBeforeItsSurvey(Surveying):
+    def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
+        assert self.state is not None
+        if not len(self.state.get_buffer("features")):
+            raise PluginError(f"{self.origin}: there has been no survey")
+        return super().fuse(prediction, evidence)
+
+
+@offends("a_survey_leaves_the_model_alone", "before its first survey.*fuse raised", "weight 0")
 class NeedsItsSurvey(Surveying):
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
         assert self.state is not None

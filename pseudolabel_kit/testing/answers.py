@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -35,27 +35,42 @@ def apart(one: object, other: object) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def first_row(answer: object) -> dict[str, Tensor]:
-    """The first row of every tensor of an answer that has rows."""
-    return {n: t[:1] for n, t in tensors(answer).items() if t.ndim and len(t) == ROWS}
+def row_of(answer: object, row: int, rows: int = ROWS) -> dict[str, Tensor]:
+    """One row of every tensor of an answer that has rows, so many."""
+    return {n: t[row] for n, t in tensors(answer).items() if t.ndim and len(t) == rows}
+
+
+def alone(own: Any, row: int) -> Any:
+    """One row of `own`, in every tensor with rows."""
+    return _by_rows(lambda t: t[row : row + 1], own)
+
+
+def guest(own: Any, mates: Any, row: int) -> Any:
+    """One row of `own` in its place among the other rows of `mates`, in every tensor with rows."""
+    return _by_rows(lambda o, m: torch.cat((m[:row], o[row : row + 1], m[row + 1 :])), own, mates)
 
 
 def among(own: Any, mates: Any, loudness: float) -> Any:
     """The first row of `own`, faint, with the other rows of `mates`, in every tensor with rows."""
+
+    def beside(own: Tensor, mates: Tensor) -> Tensor:
+        if not own.is_floating_point():
+            return torch.cat((own[:1], mates[1:]))
+        return torch.cat((FAINT * own[:1], loudness * mates[1:]))
+
+    return _by_rows(beside, own, mates)
+
+
+def _by_rows(change: Callable[..., Tensor], own: Any, *others: Any) -> Any:
+    """`own`, where every tensor with rows is changed, in view of its like in `others`."""
     if isinstance(own, Tensor):
-        return _rows_among(own, mates, loudness) if own.ndim and len(own) == ROWS else own
+        return change(own, *others) if own.ndim and len(own) == ROWS else own
     if isinstance(own, Mapping):
-        return {key: among(value, mates[key], loudness) for key, value in own.items()}
+        return {k: _by_rows(change, v, *(each[k] for each in others)) for k, v in own.items()}
     if isinstance(own, tuple):
-        return tuple(among(o, m, loudness) for o, m in zip(own, mates, strict=True))
+        return tuple(_by_rows(change, *each) for each in zip(own, *others, strict=True))
     if is_dataclass(own) and not isinstance(own, type):
         names = [f.name for f in fields(own)]
-        parts = {n: among(getattr(own, n), getattr(mates, n), loudness) for n in names}
-        return replace(own, **parts)
+        given = {n: [getattr(each, n) for each in (own, *others)] for n in names}
+        return replace(own, **{n: _by_rows(change, *values) for n, values in given.items()})
     return own
-
-
-def _rows_among(own: Tensor, mates: Tensor, loudness: float) -> Tensor:
-    if not own.is_floating_point():
-        return torch.cat((own[:1], mates[1:]))
-    return torch.cat((FAINT * own[:1], loudness * mates[1:]))

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.interfaces import Task
 from pseudolabel_kit.plugin.build import build
-from pseudolabel_kit.testing.answers import ROWS, among, apart, first_row, same
+from pseudolabel_kit.testing.answers import ROWS, apart, same
 from pseudolabel_kit.testing.cost import Cost, counted, measure
 from pseudolabel_kit.testing.fault import ConformanceError, may_refuse, require, sound, where
 from pseudolabel_kit.testing.options import OptionConformance
 from pseudolabel_kit.testing.samples import GREY, TASKS, make_batch
-from pseudolabel_kit.testing.witness import restored, seeded, settings_kept, unedited
+from pseudolabel_kit.testing.settings import restored, seeded, settings_kept
+from pseudolabel_kit.testing.witness import attributes, unedited
 
 FEW, MANY = 3, 12
 SLACK = 1.5  # of what is written, over strict proportion
@@ -48,7 +49,7 @@ class CallConformance(OptionConformance):
         """The part, newly built and bound to a task, as a run binds it: under one seed."""
         part = self.part()
         seeded()
-        with sound("make_state"):
+        with sound("make_state", part):
             part.begin(task)
         return part
 
@@ -72,7 +73,7 @@ class CallConformance(OptionConformance):
     def ask(self, call: Call, arguments: Arguments) -> Any:
         """The call's answer, under the seed that every call here begins with."""
         seeded()
-        with sound(self.call):
+        with sound(self.call, self.part()):
             return call(**arguments)
 
     def answer(self, part: Any, arguments: Arguments) -> Any:
@@ -161,7 +162,8 @@ class CallConformance(OptionConformance):
                 self.answer(part, flat)
             for seed in (2, 3):  # a module may make its parameters when it first runs
                 self.answer(resumed, self.arguments(task, seed=seed))
-            _load(resumed.state, part.state)
+            with sound("saving and loading the state", part):
+                _load(resumed.state, part.state)
         self._agree(
             self.answer(part, self.arguments(task, seed=1)),
             self.answer(resumed, self.arguments(task, seed=1)),
@@ -169,6 +171,20 @@ class CallConformance(OptionConformance):
             f"{REMEMBER}, none of them persistent=False",
             1e-6,
         )
+
+    def test_it_counts_in_its_state_alone(self) -> None:
+        """A call changes nothing of the part but the buffers of its state."""
+        task = self.tasks[0]
+        part = self.begun(task)
+        self.answer(part, self.arguments(task))  # what it makes once, it makes here
+        before = _remembered(part)
+        self.answer(part, self.arguments(task))
+        for name, now in _remembered(part).items():
+            require(
+                before.get(name) == now,
+                f"{self.call} changed '{name}' of the part from {before.get(name)} to {now:.60}",
+                REMEMBER,
+            )
 
     def test_parts_share_nothing(self) -> None:
         """Using one part leaves another alone: nothing is kept in the class or the module."""
@@ -258,35 +274,16 @@ class CallConformance(OptionConformance):
         return self.arguments(task, len(images))
 
 
-class RowConformance(CallConformance):
-    """Promises of a part whose rows are answered each by itself."""
-
-    def test_no_row_depends_on_its_batchmates(self) -> None:
-        """A row's answer stays when the other rows of its batch are exchanged."""
-        for task in self.tasks:
-            own, strangers = (self.arguments(task, seed=seed) for seed in (0, 1))
-            one = self.answer(self.begun(task), self.among(own, own, 1.0))
-            other = self.answer(self.begun(task), self.among(own, strangers, 0.3))
-            self._agree(
-                first_row(one),
-                first_row(other),
-                "row 0 changed with its batchmates",
-                "take minima, means and norms over dim=(1, 2, 3), never over the rows (dim 0); "
-                "read a running mean before this batch updates it",
-                1e-4,
-            )
-
-    def among(self, own: Arguments, mates: Arguments, loudness: float) -> Arguments:
-        """The first row of `own`, faint, with the other rows of `mates`, as loud as is said.
-
-        Beside a faint row, louder mates decide any maximum, mean or norm over the rows.
-        """
-        mixed: Arguments = among(own, mates, loudness)
-        return mixed
+def _remembered(part: Any) -> dict[str, str]:
+    """What a part keeps that no checkpoint would."""
+    found = attributes(part)
+    for name, module in part.state.named_modules() if part.state is not None else ():
+        owner = f"state.{name}".rstrip(".")
+        found |= {f"{owner}.{key}": value for key, value in attributes(module).items()}
+    return found
 
 
 def _load(state: nn.Module, saved: nn.Module) -> None:
     """What a checkpoint does: flat tensors, written and read back."""
-    with sound("saving and loading the state"):
-        flat = {name: t.detach().clone() for name, t in saved.state_dict().items()}
-        state.load_state_dict(load(save(flat)))
+    flat = {name: t.detach().clone() for name, t in saved.state_dict().items()}
+    state.load_state_dict(load(save(flat)))

@@ -37,7 +37,7 @@ class DatasetConformance(OptionConformance):
 
     def test_rows_stand_in_one_order(self) -> None:
         """`rows` gives the same rows in the same order, each with a name of its own."""
-        with sound("rows"):
+        with sound("rows", self.part()):
             one, other = list(self.part().rows()), list(self.part().rows())
         require(bool(one), "there are no rows", "say in `rows` what there is, or refuse by name")
         require(
@@ -96,12 +96,12 @@ class DatasetConformance(OptionConformance):
         dataset = self.part()
         rows = list(dataset.rows())
         for index in chosen(len(rows)):
-            with sound(f"read({index})"):
+            with sound(f"read({index})", dataset):
                 _sane(rows[index], dataset.read(index))
 
     def test_it_says_the_same_twice_and_elsewhere(self) -> None:
         """Rows, pixels and fingerprint are the same the second time, and in another process."""
-        with sound("reading"):
+        with sound("reading", self.part()):
             here, again = digest(self.reference), digest(self.reference)
         for name, found in {**here, **again}.items():
             require(

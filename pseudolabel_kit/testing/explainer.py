@@ -18,11 +18,13 @@ from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS, among, same
-from pseudolabel_kit.testing.calls import Arguments, Call, RowConformance
+from pseudolabel_kit.testing.calls import Arguments, Call
 from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
 from pseudolabel_kit.testing.learning import garbled, gradients, learning, partly_known
+from pseudolabel_kit.testing.rows import RowConformance
 from pseudolabel_kit.testing.samples import detached, make_batch, make_model
-from pseudolabel_kit.testing.witness import restored, seeded, tensors, unedited, untouched
+from pseudolabel_kit.testing.settings import restored, seeded
+from pseudolabel_kit.testing.witness import tensors, unedited, untouched
 
 
 class ExplainerConformance(RowConformance):
@@ -48,7 +50,7 @@ class ExplainerConformance(RowConformance):
     def _about(self, model: nn.Module, images: Tensor) -> Arguments:
         """A network as explainers are handed it, these images, and its answer to them."""
         model.eval().requires_grad_(False)
-        with torch.no_grad(), sound("the model"):
+        with torch.no_grad(), sound("the model", self.part()):
             prediction = detached(model(images))
         return {"model": model, "images": images, "prediction": prediction}
 
@@ -94,7 +96,7 @@ class ExplainerConformance(RowConformance):
         for call in ("explain", "diagnose"):
             part, arguments = self.begun(task), self.arguments(task)
             seeded()
-            with untouched(call, arguments["model"]), restored(), sound(call):
+            with untouched(call, arguments["model"]), restored(), sound(call, part):
                 getattr(part, call)(**arguments)
 
     def test_a_missing_head_is_refused_by_name(self) -> None:
@@ -113,7 +115,7 @@ class ExplainerConformance(RowConformance):
         task = self.tasks[0]
         part, arguments = self.begun(task), self.arguments(task)
         seeded()
-        with restored(), isolated(arguments["model"]), sound("diagnose"):
+        with restored(), isolated(arguments["model"]), sound("diagnose", part):
             figures = part.diagnose(**arguments)
         sane = isinstance(figures, Mapping) and all(map(_is_figure, figures.values()))
         require(sane, f"diagnose gave {figures!r:.80}", "return finite floats by name")
@@ -151,7 +153,7 @@ class ExplainerConformance(RowConformance):
         prediction: Prediction
         prediction, leaves = learning(self._about(self.model(task), batch.image)["prediction"])
         seeded()
-        with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss"):
+        with restored(), unedited("loss", prediction=prediction, batch=batch), sound("loss", part):
             term = part.loss(prediction, batch)
         if term is None:
             return {}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from inspect import signature
 
 from pseudolabel_kit.errors import UserError
+from pseudolabel_kit.interfaces import Model
+from pseudolabel_kit.plugin.blame import place
+from pseudolabel_kit.plugin.discovery import in_a_line
+
+_MISFIT = re.compile(r"(\w+)\(\) (got|takes|missing) ")  # what Python says of a call's arguments
 
 
 class ConformanceError(AssertionError):
@@ -27,7 +32,11 @@ class ConformanceError(AssertionError):
         self.fix = fix
 
 
-class DeclinedError(ConformanceError):
+class UnansweredError(ConformanceError):
+    """The part raised; how that is mended depends on what it was asked."""
+
+
+class DeclinedError(UnansweredError):
     """The part declined, by a `UserError`, what it was asked: no fault where it may."""
 
 
@@ -38,28 +47,35 @@ def require(kept: bool, found: str, fix: str) -> None:
 
 
 @contextmanager
-def sound(doing: str) -> Iterator[None]:
+def sound(doing: str, part: object) -> Iterator[None]:
     """Name what was being done when a part raises; faults pass as they are.
+
+    Args:
+        doing: the method that is called, perhaps with more words.
+        part: whose method it is; the line that is told is in its package.
 
     Raises:
         DeclinedError: the part declined what it was asked.
-        ConformanceError: it raised anything else; with the line.
+        ConformanceError: it raised anything else, SystemExit too; with the line.
     """
     try:
         yield
-    except ConformanceError:
+    except (ConformanceError, KeyboardInterrupt):
         raise
     except UserError as error:
         raise DeclinedError(
-            f"{doing} refused: {error or type(error).__name__}",
+            f"{doing} refused: {in_a_line(error)}",
             "answer it; a part that needs other images, or a network of its own, is tested by a "
             "suite that overrides `tasks`, `model` or `arguments`",
         ) from error
-    except Exception as error:  # a stranger's code: it may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        at = f"{Path(frame.filename).name}:{frame.lineno}"
-        raise ConformanceError(
-            f"{doing} raised {type(error).__name__}: {error} ({at})",
+    except BaseException as error:  # a stranger's code: it may raise anything
+        told = in_a_line(error)
+        found = f"{doing} raised {told}{place(error, part)}"
+        misfit = _MISFIT.search(told) if isinstance(error, TypeError) else None
+        if misfit and (expected := _contract(part, misfit[1])):
+            raise ConformanceError(found, f"define {expected}") from error
+        raise UnansweredError(
+            found,
             "make it work there, or refuse in one line by a PluginError or ConfigError that says "
             "what was expected",
         ) from error
@@ -67,12 +83,13 @@ def sound(doing: str) -> Iterator[None]:
 
 @contextmanager
 def where(circumstance: str, fix: str = "") -> Iterator[None]:
-    """Say under which circumstance a fault was found, and with `fix` how that is mended."""
+    """Say under which circumstance a fault was found, and with `fix` how to answer there."""
     try:
         yield
     except ConformanceError as fault:
         found = f"{circumstance}: {fault.found}" if circumstance else fault.found
-        raise type(fault)(found, fix or fault.fix) from fault
+        answer = fix if isinstance(fault, UnansweredError) else ""
+        raise type(fault)(found, answer or fault.fix) from fault
 
 
 @contextmanager
@@ -91,3 +108,12 @@ def may_refuse() -> Iterator[None]:
             f"it refused by {type(refusal.__cause__).__name__}({said!r})",
             "say in one line what was expected",
         )
+
+
+def _contract(part: object, method: str) -> str | None:
+    """How the contract spells a method, "fuse(self, prediction, evidence)"; None = it has none."""
+    name = "__call__" if method == "forward" else method
+    for home in (Model, *reversed(type(part).__mro__)):
+        if name in vars(home) and home.__module__.startswith("pseudolabel_kit."):
+            return f"{method}({', '.join(signature(vars(home)[name]).parameters)})"
+    return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pseudolabel_kit.interfaces import Batch, Evidence, Fuser, Prediction, PseudoLabels, Task
@@ -14,19 +15,27 @@ from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS, same
-from pseudolabel_kit.testing.calls import Arguments, RowConformance
+from pseudolabel_kit.testing.calls import Arguments
 from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
 from pseudolabel_kit.testing.learning import gradients, learning, total
+from pseudolabel_kit.testing.rows import RowConformance
 from pseudolabel_kit.testing.samples import (
     make_batch,
     make_evidence,
     make_model,
     make_prediction,
 )
-from pseudolabel_kit.testing.witness import restored, seeded, tensors, unedited, untouched
+from pseudolabel_kit.testing.settings import restored, seeded
+from pseudolabel_kit.testing.witness import tensors, unedited, untouched
 
-FLAT: Sequence[tuple[float, float]] = ((0.0, 0.0), (50.0, 1.0), (-50.0, 0.0))  # logit, evidence
 SURE = 200.0  # a logit whose sigmoid is 1 in float32, and whose contrary's is 0
+FLAT: Sequence[tuple[float, float]] = (  # logits and evidence: of one mind, then of two
+    (0.0, 0.0),
+    (SURE, 1.0),
+    (-SURE, 0.0),
+    (-SURE, 1.0),
+    (SURE, 0.0),
+)
 
 
 class FuserConformance(RowConformance):
@@ -48,7 +57,7 @@ class FuserConformance(RowConformance):
         }
 
     def flat(self, task: Task) -> list[Arguments]:
-        """Predictions that say one thing everywhere, undecided or sure, with flat evidence."""
+        """Predictions that say one thing everywhere, undecided or sure, and what evidence says."""
         return [_flat(self.arguments(task, 2), logit, value) for logit, value in FLAT]
 
     def halved(self, arguments: Arguments, dtype: torch.dtype) -> Arguments:
@@ -79,7 +88,7 @@ class FuserConformance(RowConformance):
 
     def _survey(self, part: Any, model: nn.Module, rows: Sequence[Batch]) -> None:
         seeded()
-        with restored(), torch.no_grad(), sound("survey"):
+        with restored(), torch.no_grad(), sound("survey", part):
             part.survey(model, iter(rows), iter(rows))
 
     def test_what_it_reads_is_what_it_says(self) -> None:
@@ -160,7 +169,7 @@ class FuserConformance(RowConformance):
         student, leaves = learning(answer)
         labelled, others = learning(make_prediction(ROWS, part.task, seed=3))
         seeded()
-        with restored(), sound("loss"), unedited("loss", student=student, pseudo=pseudo):
+        with restored(), sound("loss", part), unedited("loss", student=student, pseudo=pseudo):
             terms = rules.terms("loss", part.loss(student, pseudo, labelled), ROWS)
         return tensors(terms) | gradients(total(terms), [*leaves, *others], "loss")
 
@@ -170,7 +179,8 @@ class FuserConformance(RowConformance):
         part = super().begun(task)
         if type(part).survey is Fuser.survey:
             return
-        with where("before its first survey, as in a rehearsal"), may_refuse():
+        unknown = "answer before it too: with labels of weight 0, or as if the pool were empty"
+        with where("before its first survey, as in the rehearsal of a run", unknown):
             self.sane(self.answer(part, self.arguments(task)), ROWS, task)
         model, rows = make_model(task), _pool(task)
         with untouched("survey", model), unedited("survey", rows=rows):
@@ -190,7 +200,7 @@ def _flat(arguments: Arguments, logit: float, value: float) -> Arguments:
     return {
         "prediction": replace(
             given,
-            class_logits=full(given.class_logits, logit),
+            class_logits=_sure(given.class_logits, logit),
             mask_logits=full(given.mask_logits, logit),
             scales=scales,
         ),
@@ -199,6 +209,13 @@ def _flat(arguments: Arguments, logit: float, value: float) -> Arguments:
             for key, e in arguments["evidence"].items()
         },
     }
+
+
+def _sure(logits: Tensor | None, logit: float) -> Tensor | None:
+    """Zeros, but for the last class."""
+    if logits is None:
+        return None
+    return F.pad(torch.zeros_like(logits[:, 1:]), (0, 1), value=logit)
 
 
 def _ignored(pseudo: PseudoLabels) -> PseudoLabels:

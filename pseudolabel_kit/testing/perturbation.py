@@ -16,7 +16,7 @@ from pseudolabel_kit.testing.answers import ROWS
 from pseudolabel_kit.testing.calls import Arguments, CallConformance
 from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
 from pseudolabel_kit.testing.samples import make_batch, make_view
-from pseudolabel_kit.testing.witness import restored
+from pseudolabel_kit.testing.settings import restored
 
 ALIKE = 0.5  # the least correlation of pixels and labels that moved together
 DRAWS = 8  # so that what is done to every second batch is seen
@@ -80,7 +80,7 @@ class PerturbationConformance(CallConformance):
             given = _telling(self.arguments(task), task)
             part = self.begun(task)
             torch.manual_seed(seed)
-            with restored(), sound(self.call):
+            with restored(), sound(self.call, part):
                 views = part.perturb(**given)
             for view in views if self._is_sane(views, task) else ():
                 found = _likeness(view)

@@ -62,7 +62,7 @@ class RecipeConformance(Conformance):
                         "name parts of this package or of the kit, or let the package depend on "
                         "the one that brings them",
                     ) from error
-                with sound("begin"):
+                with sound("begin", part):
                     part.begin(make_task())
 
     def test_it_says_nothing_of_machine_or_data(self) -> None:

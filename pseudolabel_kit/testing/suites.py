@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import getdoc
-from pathlib import Path
 
 from pseudolabel_kit.errors import UserError
+from pseudolabel_kit.interfaces import Dataset
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing.backbone import BackboneConformance
 from pseudolabel_kit.testing.calls import RIVAL, CallConformance
 from pseudolabel_kit.testing.conformance import Conformance
 from pseudolabel_kit.testing.dataset import DatasetConformance
 from pseudolabel_kit.testing.explainer import ExplainerConformance
-from pseudolabel_kit.testing.fault import ConformanceError
+from pseudolabel_kit.testing.fault import ConformanceError, sound
 from pseudolabel_kit.testing.fuser import FuserConformance
 from pseudolabel_kit.testing.perturbation import PerturbationConformance
 from pseudolabel_kit.testing.recipe import RecipeConformance
@@ -55,20 +54,33 @@ class Verdict:
 def check(kind: Kind, reference: str) -> Iterator[Verdict]:
     """Every promise of a part of this kind, one after the other."""
     suite = suite_of(kind, reference)
+    part = suite().part()
     for name in promises(suite):
         promise = (getdoc(getattr(suite, name)) or name).split("\n")[0]
         try:
-            getattr(suite(), name)()
+            with sound("it", part):
+                getattr(suite(), name)()
         except ConformanceError as fault:
             yield Verdict(check=name, promise=promise, fault=fault.found, fix=fault.fix)
-        except UserError as error:
-            yield Verdict(check=name, promise=promise, fault=f"refused: {error}")
-        except Exception as error:  # a stranger's code: it may raise anything
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            found = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
-            yield Verdict(check=name, promise=promise, fault=found)
         else:
             yield Verdict(check=name, promise=promise)
+
+
+def begin(kind: Kind, reference: str) -> None:
+    """Make a part, and read a dataset's rows, so that what is the user's is not told as a fault.
+
+    Raises:
+        UserError: an option is refused, or the data are missing.
+    """
+    part = suite_of(kind, reference)().part()
+    if not isinstance(part, Dataset):
+        return
+    try:
+        part.rows()
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException:  # a stranger's code: it may raise anything
+        return  # its author's, and told under the promises that it breaks
 
 
 def suite_of(kind: Kind, reference: str) -> type[Conformance]:
@@ -87,7 +99,7 @@ def price(kind: Kind, reference: str) -> str | None:
         "memory": call.peak / forward.peak,
     }
     told = " and ".join(f"{100 * ratio:.3g}% of the {what}" for what, ratio in ratios.items())
-    return f"{suite.call} takes {told} that a forward pass of {RIVAL} takes on 8 images of 64 x 64"
+    return f"{suite.call} costs {told} of a forward pass of {RIVAL} on 8 images of 64 x 64"
 
 
 def promises(suite: type[Conformance]) -> list[str]:

@@ -23,7 +23,8 @@ from pseudolabel_kit.plugin.tracker import Tracker
 from pseudolabel_kit.testing.fault import ConformanceError, require, sound
 from pseudolabel_kit.testing.options import OptionConformance
 from pseudolabel_kit.testing.samples import make_pseudo
-from pseudolabel_kit.testing.witness import settings_kept, unedited
+from pseudolabel_kit.testing.settings import settings_kept
+from pseudolabel_kit.testing.witness import unedited
 
 LOSSES = {"classification": 0.7, "segmentation.edge": 0.0, "ig:steps=8:target=a/b": 12.5}
 MEASURES = {"dice": 0.5, "auc": None}  # None: undefined on this split
@@ -128,8 +129,9 @@ class TrackerConformance(OptionConformance):
             yield PlayedRun(Path(folder) / "runs" / "played", config, 4)
 
     def _observer(self, run: PlayedRun) -> pluggy.PluginManager:
-        with sound("observe"):
-            observer = self.part().observe(run)
+        part = self.part()
+        with sound("observe", part):
+            observer = part.observe(run)
         try:
             return manager(self.reference, observer)
         except pluggy.PluginValidationError as error:
@@ -146,7 +148,7 @@ class TrackerConformance(OptionConformance):
         (run.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         for hook, event in _story(run, first, outcome):
             given = deepcopy(event) | {k: v for k, v in (told or {}).items() if k in event}
-            with sound(hook):
+            with sound(hook, self.part()):
                 answers = getattr(observer.hook, hook)(run=run, **given)
             require(
                 not answers,

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pseudolabel_kit.testing.fault import require
 
-SEED = 20_731  # unlike any that an author would write down
-SWITCHES: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "autocast": (
-        partial(torch.is_autocast_enabled, "cpu"),
-        partial(torch.set_autocast_enabled, "cpu"),
-    ),
-    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "the mode of deterministic algorithms": (
-        torch.get_deterministic_debug_mode,
-        torch.set_deterministic_debug_mode,
-    ),
-    "the precision of matrix products": (
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    "cudnn.benchmark": (
-        lambda: torch.backends.cudnn.benchmark,
-        lambda on: setattr(torch.backends.cudnn, "benchmark", on),
-    ),
+ITS_OWN = frozenset({"training", "_parameters", "_buffers", "_modules"})  # looked at by name
+FIXES = {
+    "mode": "never call train() or eval(): the model comes in eval mode",
+    "grad": "use torch.autograd.grad(score, images) in place of backward()",
+    "requires_grad": "leave requires_grad alone: parameters come without gradients",
+    "hooks": "remove every hook that you register, also when something raises",
+    "buffer": "leave buffers alone, and load no state into the model",
+    "weight": "leave weights alone: work on a copy of the model",
+    "layer": "replace layers of a copy of the model: copy.deepcopy(model)",
+    "attributes": "change attributes of a copy of the model: copy.deepcopy(model)",
 }
 
 
@@ -64,7 +49,7 @@ def unedited(call: str, **given: object) -> Iterator[None]:
     Raises:
         ConformanceError: a tensor was edited, added or taken away; it names the tensor.
     """
-    before = {name: t.detach().clone() for name, t in tensors(given).items()}
+    before = {name: (t.detach().clone(), t.requires_grad) for name, t in tensors(given).items()}
     yield
     now = tensors(given)
     for name in {**before, **now}:
@@ -74,15 +59,20 @@ def unedited(call: str, **given: object) -> Iterator[None]:
             "leave what you are given as it is: dict(evidence) is a copy",
         )
         require(
-            torch.equal(before[name], now[name].detach()),
+            torch.equal(before[name][0], now[name].detach()),
             f"{call} edited {name} in place",
             "work on a copy: x = x.clone(), or use the form without a trailing underscore",
+        )
+        require(
+            before[name][1] == now[name].requires_grad,
+            f"{call} changed requires_grad of {name}",
+            "work on a copy: x = x.detach().clone().requires_grad_()",
         )
 
 
 @contextmanager
 def untouched(call: str, model: nn.Module) -> Iterator[None]:
-    """The model must be as it was when the block ends: weights, buffers, modes, gradients, hooks.
+    """The model must be as it was when the block ends, in every respect of `FIXES`.
 
     Gradients are set to a sentinel first, and one parameter is frozen unlike the others, so that
     a part that resets all alike is noticed.
@@ -94,57 +84,24 @@ def untouched(call: str, model: nn.Module) -> Iterator[None]:
     before = _traits(model)
     yield
     now = _traits(model)
-    fixes = {
-        "mode": "never call train() or eval(): the model comes in eval mode",
-        "grad": "use torch.autograd.grad(score, images) in place of backward()",
-        "requires_grad": "leave requires_grad alone: parameters come without gradients",
-        "hooks": "remove every hook that you register, also when something raises",
-        "buffer": "leave buffers alone, and load no state into the model",
-        "weight": "leave weights alone: work on a copy of the model",
-    }
     for trait in {**before, **now}:
         kind, _, place = trait.partition(" of ")
         require(
             _alike(before.get(trait), now.get(trait)),
             f"{call} changed the model: the {kind} of {place or 'the whole'}",
-            fixes[kind],
+            FIXES[kind],
         )
 
 
-@contextmanager
-def restored() -> Iterator[None]:
-    """Torch's global switches are afterwards what they were before, whatever a part does."""
-    before = _settings()
-    try:
-        yield
-    finally:
-        for name, (_, write) in SWITCHES.items():
-            write(before[name])
-
-
-@contextmanager
-def settings_kept(call: str) -> Iterator[None]:
-    """Torch's global switches and the seed of its generator stay as they are.
-
-    Raises:
-        ConformanceError: it names the switch.
-    """
-    with restored():
-        before = _settings()
-        yield
-        for name, value in _settings().items():
-            require(
-                before[name] == value,
-                f"{call} changed {name} from {before[name]} to {value}",
-                "change no global setting and seed no global generator: the engine has seeded it",
-            )
-
-
-def seeded(seed: int = SEED) -> None:
-    """Seed all global generators, as the engine does before every step."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
+def attributes(owner: object) -> dict[str, str]:
+    """What an object holds besides tensors, modules and hooks, in words."""
+    return {
+        name: repr(value)
+        for name, value in vars(owner).items()
+        if name not in ITS_OWN
+        and "hook" not in name
+        and not (tensors(value) or isinstance(value, nn.Module))
+    }
 
 
 def _mark(model: nn.Module) -> None:
@@ -159,7 +116,9 @@ def _mark(model: nn.Module) -> None:
 def _traits(model: nn.Module) -> dict[str, Any]:
     traits: dict[str, Any] = {}
     for name, module in model.named_modules():
+        traits[f"layer of {name}"] = id(module)
         traits[f"mode of {name}"] = module.training
+        traits[f"attributes of {name}"] = attributes(module)
         traits[f"hooks of {name}"] = [
             (key, len(value) if hasattr(value, "__len__") else bool(value))
             for key, value in sorted(vars(module).items())
@@ -169,6 +128,7 @@ def _traits(model: nn.Module) -> dict[str, Any]:
         traits[f"buffer of {name}"] = buffer.detach().clone()
     for name, parameter in model.named_parameters():
         traits[f"weight of {name}"] = parameter.detach().clone()
+        traits[f"hooks of {name}"] = len(parameter._backward_hooks or ())
         traits[f"requires_grad of {name}"] = parameter.requires_grad
         traits[f"grad of {name}"] = None if parameter.grad is None else parameter.grad.clone()
     return traits
@@ -178,8 +138,3 @@ def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
     return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
-
-
-def _settings() -> dict[str, Any]:
-    now = {name: read() for name, (read, _) in SWITCHES.items()}
-    return now | {"the seed of torch's generator": torch.initial_seed()}
