@@ -170,7 +170,7 @@ def test_too_many_explainers_are_refused() -> None:
         begun(Posterior()).fuse(make_prediction(), many)
 
 
-def test_a_run_calibrates_it_once_on_rows_that_were_held_out(tmp_path: Path) -> None:
+def test_a_run_calibrates_it_each_epoch_on_rows_that_it_never_trains_on(tmp_path: Path) -> None:
     method = {"method": {"fuser": "posterior", "explainer": "margin-cam"}}
     loop = assembled(tmp_path / "run", method, steps(4))
     seen: list[int] = []
@@ -185,4 +185,8 @@ def test_a_run_calibrates_it_once_on_rows_that_were_held_out(tmp_path: Path) -> 
     object.__setattr__(fuser, "calibrate", noted)
     loop.run(Stop())
     assert loop.streams.held is not None
-    assert seen == [len(loop.streams.held)]
+    held = set(loop.streams.held.indices)
+    assert held
+    assert not held & set(loop.feed.labelled.indices)
+    assert len(seen) > 1
+    assert set(seen) == {len(held)}

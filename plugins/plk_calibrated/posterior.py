@@ -26,11 +26,12 @@ class Posterior(Fuser):
     """The probability of a lesion by a logistic model of decoder and evidence.
 
     logit p = scale z + shift + sum of weight_e logit(a_e), for the decoder's logit z and the
-    evidence a_e of each explainer. It is fitted by maximum likelihood to labelled rows that
-    were held out of training, once, just before the labels join: Platt scaling (Platt, 1999)
-    where there is no evidence. Neither scale nor weights fall below 0, so evidence that knows
-    nothing gets no weight, and evidence that points away is not turned round. Until then, and
-    where no row was held out, the label is the decoder's own probability.
+    evidence a_e of each explainer. It is fitted by maximum likelihood to labelled rows that are
+    held out of training: Platt scaling (Platt, 1999) where there is no evidence. It is fitted
+    anew after every epoch, or a student that learns the correction would be corrected again.
+    Neither scale nor weights fall below 0, so evidence that knows nothing gets no weight, and
+    evidence that points away is not turned round. Until labels join, and where no row is held
+    out, the label is the decoder's own probability.
 
     Attributes:
         ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pseudolabel_kit.audit.parts import Parts, choose
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store, Subset
-from pseudolabel_kit.engine import checkpoint, guard
+from pseudolabel_kit.engine import checkpoint, guard, watch
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.pixels import Array, Tally
 from pseudolabel_kit.engine.predict import Predictor, load
@@ -105,6 +105,8 @@ def audit(
     }  # fmt: skip
     for part in parts.fusers.values():
         survey(predictor, part, store, splits)
+        if part is not predictor.method.fuser:
+            calibrate(predictor, parts, part, store.subset(splits.val))
     decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
     findings = Findings(
         run=folder.path.resolve().name,
@@ -216,6 +218,21 @@ def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> 
                 for rows in (labelled, unlabelled)
             ),
         )  # fmt: skip
+
+
+def calibrate(predictor: Predictor, parts: Parts, fuser: Fuser, rows: Subset) -> None:
+    """Let a fuser that the run did not have learn from val, which nothing was trained on."""
+    method = replace(predictor.method, explainers=parts.explainers, fuser=fuser)
+    if not method.calibrates:
+        return
+    with predictor.fabric.autocast():
+        watch.calibrate(
+            predictor.model,
+            method,
+            rows,
+            debias=predictor.config.loss.debias,
+            device=predictor.fabric.device,
+        )
 
 
 def rows_of(rows: Subset, lesion_classes: tuple[int, ...]) -> Rows:

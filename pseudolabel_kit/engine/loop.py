@@ -28,7 +28,6 @@ from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner
 from pseudolabel_kit.engine.tensors import gathered, put_back
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.interfaces import Fuser
 from pseudolabel_kit.isolate import isolated
 
 
@@ -170,8 +169,8 @@ class Loop:
         """
         self.begin_round(0)
         self.expect()
+        self.calibrate()
         if (rows := self.streams.held) is not None:
-            self.calibrate(rows)
             record = self.audit(rows)
             found = verdict(record)
             self.log.record(
@@ -189,10 +188,10 @@ class Loop:
                 raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")
         self.progress.consistency_began = self.progress.step
 
-    def calibrate(self, rows: Subset) -> None:
+    def calibrate(self) -> None:
         """Let a fuser that can learn from rows that nothing was trained on."""
-        method = self.learner.method
-        if type(method.fuser).calibrate is Fuser.calibrate:
+        method, rows = self.learner.method, self.streams.held
+        if rows is None or not method.calibrates:
             return
         failed: guard.Failed = {}
         seed_everything(self.config.train.seed, self.progress.step, "calibrate")
@@ -216,6 +215,7 @@ class Loop:
         self.log.settle()
         self.log.observers.epoch_ended(self.log.run, epoch, self.progress.step, table)
         if self.progress.consistency_began is not None:
+            self.calibrate()
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
             self.progress.reached = True

@@ -46,6 +46,11 @@ class Method:
             ),
         )
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether the fuser learns from rows that nothing is trained on."""
+        return type(self.fuser).calibrate is not Fuser.calibrate
+
     def begin(self, task: Task) -> nn.ModuleDict:
         """Bind every part to the task; the states of those that keep one, by their role."""
         parts: dict[str, Part] = {"backbone": self.backbone, "fuser": self.fuser}

@@ -235,7 +235,7 @@ def assemble(
     store, splits = data
     clock = make_clock(config, splits)
     audited = method.fuser.reads != "nothing" and can_join(config, clock, splits)
-    streams = make_streams(config, store, splits, audits=audited)
+    streams = make_streams(config, store, splits, audits=audited, calibrates=method.calibrates)
     task = make_task(config, store, method.backbone)
     learner = make_learner(config, method, task, fabric, pretrain=not resume)
     rehearse(learner)

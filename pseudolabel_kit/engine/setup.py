@@ -35,7 +35,8 @@ class Streams:
     Attributes:
         labelled: all rows that train with labels.
         early: the labelled rows that train before L_u joins; the rest audit it.
-        held: labelled rows kept from training until L_u joins; None where nothing is held.
+        held: labelled rows kept from training until L_u joins, or for good where a fuser
+            learns from them; None where nothing is held.
         unlabelled: without masks, and without labels unless `data.weak_labels`.
         audited: unlabelled rows WITH what is known of them: read by the audit alone.
         val: measured during training.
@@ -71,8 +72,14 @@ def make_fabric(config: Config, devices: int | None = None) -> Fabric:
         raise ConfigError(f"train.accelerator = {train.accelerator}: {error}") from error
 
 
-def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) -> Streams:
-    """Divide the rows among their uses; nothing is held out where nothing will be audited."""
+def make_streams(
+    config: Config, store: Store, splits: Splits, *, audits: bool, calibrates: bool = False
+) -> Streams:
+    """Divide the rows among their uses; nothing is held out where nothing will be audited.
+
+    What calibrates a fuser is never trained on, or the fuser would take for truth how well the
+    network knows those rows by heart.
+    """
     seed = config.data.seed
     fraction = config.audit.holdout if audits else 0.0
     early, held = hold_out(store.rows, splits.labelled, fraction, seed, store.lesion_classes)
@@ -80,7 +87,7 @@ def make_streams(config: Config, store: Store, splits: Splits, *, audits: bool) 
     order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
     audited = sorted(splits.unlabelled[i] for i in order[: config.audit.rows])
     return Streams(
-        labelled=store.subset(splits.labelled),
+        labelled=store.subset(early if calibrates else splits.labelled),
         early=store.subset(early),
         held=store.subset(held) if held else None,
         unlabelled=store.subset(splits.unlabelled, labels=config.data.weak_labels, masks=False),

@@ -159,10 +159,11 @@ class Fuser(Part):
         return consistency(student, pseudo, background_weight=self.task.background_weight)
 
     def calibrate(self, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]) -> None:
-        """Learn from labelled rows that were held out of training (`audit.holdout`).
+        """Learn from labelled rows that are held out of training for good (`audit.holdout`).
 
-        Called once, when pseudo labels join and before those rows train too; what is found is
-        kept in `state`. `fuse` must answer without it: a run may hold nothing out.
+        Called when pseudo labels join and after every epoch from then on, since the network
+        that they come from moves; what is found is kept in `state`. `fuse` must answer without
+        it: a run may hold nothing out.
 
         Args:
             held: batches of those rows, with what `fuse` would be given for them and the truth.
