@@ -59,6 +59,9 @@ class Offenders:
     kind: Kind
     all: list[Offender] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return self.kind
+
     def __call__(
         self, check: str, found: str, fix: str, also: frozenset[str] = frozenset()
     ) -> Callable[[type], type]:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Site
+from rich.console import Console
 
+from pseudolabel_kit.cli import check_plugin
 from pseudolabel_kit.cli.main import call
 
 PARTS = '''
@@ -49,8 +54,11 @@ def test_a_sound_part_keeps_every_promise(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     assert text.startswith("fuser aa/mean\n")
     assert "  ✓ A row's answer stays when the other rows of its batch are exchanged.\n" in text
-    assert "fuse takes " in text
-    assert "that a forward pass of vgg-multiscale" in text
+    assert re.search(
+        r"\n  fuse costs \S+% of the time and \S+% of the memory of a forward pass of "
+        r"vgg-multiscale:width=0.25 on 8 images of 64 x 64\n",
+        text,
+    )
     assert text.rstrip().endswith("promises kept")
     assert "✗" not in text
 
@@ -123,6 +131,7 @@ def test_a_plugin_is_checked_part_by_part_for_programs(capsys: pytest.CaptureFix
         ("mean:oevr=true", "fuser 'aa/mean:oevr=true': there is no option 'oevr'"),
         ("mean:over=maybe", "over=maybe: expected true|false"),
         ("manifest", "dataset 'builtin/manifest': option 'path' must be given"),
+        ("manifest:path=nowhere", "nowhere"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(
@@ -133,6 +142,26 @@ def test_what_cannot_be_checked_is_one_line(
     assert complaint in shown.err
     assert shown.err.count("\n") == 1
     assert shown.out == ""
+
+
+def test_a_misspelt_name_does_not_wait_for_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pseudolabel_kit.testing", None)
+    assert call(["plugins", "check", "maen"]) == 2
+    with pytest.raises(ModuleNotFoundError):
+        call(["plugins", "check", "mean"])
+
+
+def test_a_terminal_breaks_lines_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=60, no_color=True)
+    monkeypatch.setattr(check_plugin, "out", terminal)
+    assert call(["plugins", "check", "mean:twice=true"]) == 1
+    text = re.sub(r"\x1b\[\d*m", "", terminal.file.getvalue())  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 60
+    assert (
+        "  ✗ The answer has the shapes, types and ranges of the\n"
+        "    contract, for one row and for many.\n"
+    ) in text
+    assert "\n      fix: normalise it, then clamp what is left outside:\n           x" in text
 
 
 def test_a_recipe_has_no_price(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pseudolabel_kit.cli.console import err, out
+from pseudolabel_kit.cli.console import err, out, wrapped
 from pseudolabel_kit.cli.named import named
 from pseudolabel_kit.plugin.catalogue import Offer
 
@@ -35,12 +35,12 @@ def check(
     """Test parts against the contract; exits with 1 where a promise is broken."""
     asked, _, options = name.partition(":")
     tail = f":{options}" if options else ""
+    reports, broken, offers = [], 0, named(asked, plugins=True)
     with err.status("importing torch"):
         from pseudolabel_kit.testing import suites
 
-    reports, broken, offers = [], 0, named(asked, plugins=True)
     for offer in offers:
-        suites.suite_of(offer.component.kind, f"{offer}{tail}")().part()  # refused before a report
+        suites.begin(offer.component.kind, f"{offer}{tail}")  # refused before a report
     for offer in offers:
         if not as_json:
             out.print(f"{offer.component.kind} {offer}{tail}", style="bold", markup=False)
@@ -48,7 +48,7 @@ def check(
         for verdict in suites.check(offer.component.kind, f"{offer}{tail}"):
             verdicts.append(verdict)
             if verdict.fault is None and not as_json:
-                out.print(f"  [green]✓[/green] {_plain(verdict.promise)}", soft_wrap=True)
+                _say("  ✓ ", verdict.promise, "green")
         broken += (faults := sum(verdict.fault is not None for verdict in verdicts))
         price = None if faults else suites.price(offer.component.kind, f"{offer}{tail}")
         reports.append(_as_table(offer, tail, verdicts, price))
@@ -71,10 +71,9 @@ def _show_faults(verdicts: Iterable[Verdict]) -> None:
             alike.append(each)
     for group in told:
         for each in group:
-            out.print(f"  [red]✗ {_plain(each.promise)}[/red]", soft_wrap=True)
-        out.print(f"      {group[0].fault}", markup=False, soft_wrap=True)
-        if group[0].fix:
-            out.print(f"      fix: {group[0].fix}", markup=False, soft_wrap=True)
+            _say("  ✗ ", each.promise, "red")
+        _say("      ", str(group[0].fault))
+        _say("      fix: ", group[0].fix)
 
 
 def _is_again(one: Verdict, first: Verdict) -> bool:
@@ -83,13 +82,15 @@ def _is_again(one: Verdict, first: Verdict) -> bool:
     return again.endswith(told)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def _say(lead: str, text: str, style: str | None = None) -> None:
+    """A lead, in a style, and a text that is wrapped beside it."""
+    out.print(lead, style=style, markup=False, end="")
+    out.print(wrapped(out, text, len(lead)), markup=False, soft_wrap=True)
 
 
 def _conclude(promises: int, faults: int, price: str | None) -> None:
     if price:
-        out.print(f"  {price}", style="dim", markup=False, soft_wrap=True)
+        _say("  ", price)
     told = f"{faults} of {promises} promises broken" if faults else f"{promises} promises kept"
     out.print(f"  {told}\n", style="red" if faults else "green", markup=False)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
+from textwrap import wrap
 from typing import TextIO
 
 from rich.console import Console
@@ -13,6 +15,13 @@ from rich.console import Console
 _QUIET = os.environ.get("LOCAL_RANK", "0") != "0"
 out = Console(highlight=False, quiet=_QUIET)
 err = Console(stderr=True, highlight=False, quiet=_QUIET)
+
+
+def wrapped(console: Console, text: str, indent: int) -> str:
+    """A text whose lines but the first are indented; for a program one line, however long."""
+    room = max(console.width - indent, 20) if console.is_terminal else sys.maxsize
+    lines = wrap(text, room, break_long_words=False, break_on_hyphens=False)  # paths stay whole
+    return f"\n{' ' * indent}".join(lines)
 
 
 def show_warnings() -> None:

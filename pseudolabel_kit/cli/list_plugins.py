@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from itertools import groupby
-from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
-from pseudolabel_kit.cli.console import out
+from pseudolabel_kit.cli.console import out, wrapped
 from pseudolabel_kit.cli.options import known_kind
 from pseudolabel_kit.plugin import CONTRACT
 from pseudolabel_kit.plugin.catalogue import Catalogue, Offer, catalogue
 from pseudolabel_kit.plugin.component import KINDS, Kind
 
-SLOW = 0.1  # seconds that one plugin may take from every command
+SLOW = 0.1  # seconds that one plugin may take from a command
 
 
 def list_parts(
@@ -42,8 +40,8 @@ def list_parts(
         _say("A name with '/' is offered by several plugins: write it so.", style="yellow")
     for plugin in installed.plugins:
         if plugin.seconds > SLOW:
-            text = f"Slow: plugin '{plugin.name}' takes {plugin.seconds:.2f} s of every command."
-            _say(text, style="yellow")
+            taken = f"{plugin.seconds:.2f} s of every command that looks for a part"
+            _say(f"Slow: plugin '{plugin.name}' takes {taken}.", style="yellow")
     if installed.disabled:
         _say(f"Switched off: {', '.join(installed.disabled)}")
     for each in installed.broken:
@@ -65,12 +63,11 @@ def _print_parts(offers: list[Offer], names: dict[Offer, str]) -> None:
     name_width = max((len(names[each]) for each in offers), default=0)
     plugin_width = max((len(each.plugin) for each in offers), default=0)
     indent = name_width + plugin_width + 6
-    room = max(out.width - indent, 20) if out.is_terminal else sys.maxsize
     for kind, group in groupby(offers, key=lambda offer: offer.component.kind):
         _say(f"\n{kind}", style="bold")
         lines = [
             f"  {names[each]:{name_width}}  {each.plugin:{plugin_width}}  "
-            + f"\n{' ' * indent}".join(wrap(each.component.summary, room))
+            + wrapped(out, each.component.summary, indent)
             for each in group
         ]
         _say("\n".join(lines))

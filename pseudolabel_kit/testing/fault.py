@@ -70,12 +70,11 @@ def sound(doing: str, part: object) -> Iterator[None]:
         ) from error
     except BaseException as error:  # a stranger's code: it may raise anything
         told = in_a_line(error)
-        found = f"{doing} raised {told}{place(error, part)}"
         misfit = _MISFIT.search(told) if isinstance(error, TypeError) else None
         if misfit and (expected := _contract(part, misfit[1])):
-            raise ConformanceError(found, f"define {expected}") from error
+            raise ConformanceError(f"{doing} raised {told}", f"define {expected}") from error
         raise UnansweredError(
-            found,
+            f"{doing} raised {told}{place(error, part)}",
             "make it work there, or refuse in one line by a PluginError or ConfigError that says "
             "what was expected",
         ) from error
