@@ -5,10 +5,12 @@ This module is imported by another process, too: it imports no torch.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,6 +24,10 @@ NAMES = tuple(f"scan-{number:02d}" for number in range(16))
 ANSWERS = "pixels_are_what_the_rows_promise"
 AGAIN = "it_says_the_same_twice_and_elsewhere"
 KNOWN = "labels_and_splits_are_known"
+ORDERLY = "rows_are_read_in_any_order"
+KNOWS = "its_fingerprint_knows_its_options"
+READ = frozenset({ORDERLY})
+READS = READ | {AGAIN, KNOWS}
 ORDER = "rows_stand_in_one_order"
 
 
@@ -145,13 +151,13 @@ class FloatMask(Sound):
         return replace(sample, mask=sample.image)
 
 
-@offends(ANSWERS, r"read gave array\(", r"return Sample\(image=", frozenset({AGAIN}))
+@offends(ANSWERS, r"read gave array\(", r"return Sample\(image=", READS)
 class BareArray(Sound):
     def spoil(self, sample: Sample) -> Any:
         return sample.image
 
 
-@offends(ANSWERS, r"read\(15\) raised FileNotFoundError", "make it work", frozenset({AGAIN}))
+@offends(ANSWERS, r"read\(15\) raised FileNotFoundError", "mend what it reads", READS)
 class MissingFile(Sound):
     def read(self, index: int) -> Sample:
         if index == len(NAMES) - 1:
@@ -162,7 +168,7 @@ class MissingFile(Sound):
 # ── again, and elsewhere ────────────────────────────────────────────────────────────
 
 
-@offends(AGAIN, "the pixels of row 'scan-00' is another the second time", "seeded by an option")
+@offends(AGAIN, "the pixels of row 'scan-00' is another the second time", "by the options", READ)
 class ReadsAtRandom(Sound):
     def spoil(self, sample: Sample) -> Sample:
         noise = np.random.default_rng().random(sample.image.shape, dtype=np.float32)
@@ -172,13 +178,87 @@ class ReadsAtRandom(Sound):
 @offends(AGAIN, "the fingerprint is another in another process", r"avoid hash\(\)")
 class HashedFingerprint(Sound):
     def fingerprint(self) -> str:
-        return str(hash(NAMES))
+        return f"{super().fingerprint()} {hash(NAMES)}"
 
 
 @offends(AGAIN, "another process cannot read the dataset: .*'registered'", "by the options")
 class NeedsThisProcess(Sound):
     def fingerprint(self) -> str:
-        return str(globals()["registered"])
+        return f"{super().fingerprint()} {globals()['registered']}"
+
+
+@offends(AGAIN, "the pixels of row 'scan-00' is another the second time", "by the options", READ)
+class MasksAtRandom(Sound):
+    def spoil(self, sample: Sample) -> Sample:
+        noise = np.random.default_rng().random(sample.image.shape)
+        return replace(sample, mask=noise > 0.5)
+
+
+@offends(ORDERLY, "the pixels of row .* depend on what is read", r"default_rng\(\(seed, index\)\)")
+class ReadsFromOneStream(Sound):
+    @cached_property
+    def stream(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def read(self, index: int) -> Sample:
+        image = self.stream.random((1, 8, 9), dtype=np.float32)
+        return Sample(image=image, mask=image > 0.5)
+
+
+@offends(ORDERLY, "the pixels of row .* depend on what is read before or beside", "of its own")
+class SharesABuffer(Sound):
+    @cached_property
+    def buffer(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.zeros((1, 8, 9), dtype=np.float32)
+
+    def read(self, index: int) -> Sample:
+        self.buffer[:] = super().read(index).image
+        time.sleep(0.01)
+        image = self.buffer.copy()
+        return Sample(image=image, mask=image > 0.5)
+
+
+@offends(KNOWS, "'planted:seed=1' changes the pixels of row 'scan-00'.* stays", "option 'seed'")
+class FingerprintOfNothing(Sound):
+    def fingerprint(self) -> str:
+        return "noise"
+
+
+@offends(KNOWS, "'planted:mirrored=true' changes the pixels", "option 'mirrored'")
+@dataclass(frozen=True, kw_only=True)
+class ForgetsASwitch(Sound):
+    """Noise, mirrored or not.
+
+    Attributes:
+        mirrored: left and right are exchanged.
+        side: a word.
+        power: of the noise.
+    """
+
+    mirrored: bool = False
+    side: Literal["left", "right"] = "left"
+    power: float = 1.0
+
+    def read(self, index: int) -> Sample:
+        image = super().read(index).image ** np.float32(self.power)
+        image = np.ascontiguousarray(image[..., ::-1]) if self.mirrored else image
+        image = image if self.side == "left" else image / 2
+        return Sample(image=image, mask=image > 0.5)
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self.side} {self.power}"
+
+
+@offends(KNOWS, "'planted:side=right' changes the pixels", "option 'side'")
+class ForgetsAWord(ForgetsASwitch):
+    def fingerprint(self) -> str:
+        return f"{Sound.fingerprint(self)} {self.mirrored} {self.power}"
+
+
+@offends(KNOWS, "'planted:power=2.0' changes the pixels", "option 'power'")
+class ForgetsANumber(ForgetsASwitch):
+    def fingerprint(self) -> str:
+        return f"{Sound.fingerprint(self)} {self.mirrored} {self.side}"
 
 
 @pytest.mark.parametrize("offender", offends.all, ids=str)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import ClassVar, get_args
 
@@ -16,9 +17,13 @@ from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing.conformance import last_line
-from pseudolabel_kit.testing.digest import chosen, digest
-from pseudolabel_kit.testing.fault import ConformanceError, require, sound
+from pseudolabel_kit.testing.digest import FINGERPRINT, chosen, digest, pixels
+from pseudolabel_kit.testing.fault import ConformanceError, require, sound, where
 from pseudolabel_kit.testing.options import OptionConformance
+
+GENERATOR = "np.random.default_rng((seed, index))"
+MEND = "mend what it reads, or leave the row out of `rows`"
+THREADS = 4
 
 
 class DatasetConformance(OptionConformance):
@@ -96,7 +101,7 @@ class DatasetConformance(OptionConformance):
         dataset = self.part()
         rows = list(dataset.rows())
         for index in chosen(len(rows)):
-            with sound(f"read({index})", dataset):
+            with where("", MEND), sound(f"read({index})", dataset):
                 _sane(rows[index], dataset.read(index))
 
     def test_it_says_the_same_twice_and_elsewhere(self) -> None:
@@ -107,7 +112,7 @@ class DatasetConformance(OptionConformance):
             require(
                 here.get(name) == again.get(name) == found,
                 f"{name} is another the second time",
-                "draw from a generator that is seeded by an option: np.random.default_rng(seed)",
+                f"draw by the options and the row alone: {GENERATOR}",
             )
         there = _elsewhere(self.reference)
         for name, found in {**here, **there}.items():
@@ -116,6 +121,41 @@ class DatasetConformance(OptionConformance):
                 f"{name} is another in another process",
                 "sort sets and what the file system lists; avoid hash() and id(), which differ "
                 "between processes: hashlib.sha256 does not",
+            )
+
+    def test_rows_are_read_in_any_order(self) -> None:
+        """A row's pixels are the same after any other, twice, and in a thread of their own."""
+        dataset = self.part()
+        names = [row.name for row in dataset.rows()]
+        order = chosen(len(names))
+
+        def read(index: int) -> str:
+            return pixels(dataset.read(index))
+
+        with sound("reading in another order", dataset), ThreadPoolExecutor(THREADS) as pool:
+            first = {index: read(index) for index in order}
+            later = [(index, read(index)) for index in reversed(order)]
+            for index, found in (*later, *zip(order, pool.map(read, order), strict=True)):
+                require(
+                    found == first[index],
+                    f"the pixels of row '{names[index]}' depend on what is read before or beside",
+                    f"give every row a generator and a file handle of its own: {GENERATOR}",
+                )
+
+    def test_its_fingerprint_knows_its_options(self) -> None:
+        """Where another value of an option gives other rows or pixels, the fingerprint differs."""
+        with sound("reading", self.part()):
+            known = digest(self.reference)
+        for option, reference in self.variants():
+            try:
+                other = digest(reference)
+            except Exception:  # a value of ours that the data may not have
+                continue
+            changed = [name for name in {**known, **other} if known.get(name) != other.get(name)]
+            require(
+                not changed or FINGERPRINT in changed,
+                f"'{reference}' changes {next(iter(changed), '')}, and the fingerprint stays",
+                f"let the fingerprint tell option '{option}': packed data are found by it",
             )
 
 
@@ -154,15 +194,15 @@ def _sane(row: Row, sample: object) -> None:
         "scale images to [0, 1] by what the format can hold, not by each image's own maximum",
     )
     promised = (("mask", row.has_mask, sample.mask), ("region", row.has_region, sample.region))
-    for name, wanted, pixels in promised:
+    for name, wanted, plane in promised:
         require(
-            wanted == (pixels is not None),
+            wanted == (plane is not None),
             f"row '{row.name}': has_{name} is {wanted}, yet read gives {'no' * wanted} {name}",
             f"let has_{name} say whether read gives one",
         )
-        if pixels is not None:
+        if plane is not None:
             require(
-                pixels.dtype == np.bool_ and pixels.shape[1:] == image.shape[1:],
-                f"row '{row.name}': the {name} is {pixels.dtype} {pixels.shape}",
+                plane.dtype == np.bool_ and plane.shape[1:] == image.shape[1:],
+                f"row '{row.name}': the {name} is {plane.dtype} {plane.shape}",
                 "give bool (K,H,W) of the image's height and width",
             )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
 from inspect import getdoc
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.errors import ConfigError, UserError
 from pseudolabel_kit.plugin.build import build
-from pseudolabel_kit.plugin.options import Option, convert, options
+from pseudolabel_kit.plugin.options import Option, convert, options, to_text
 from pseudolabel_kit.plugin.reference import Reference, parse
 from pseudolabel_kit.testing.conformance import Conformance
 from pseudolabel_kit.testing.fault import ConformanceError, require
@@ -96,6 +98,28 @@ class OptionConformance(Conformance):
                 f"option '{option.name}' takes anything: it is annotated {option.type}",
                 "annotate it: Annotated[float, Field(ge=0)], Literal['a', 'b'], int",
             )
+
+    def variants(self) -> Iterator[tuple[str, str]]:
+        """Options, each with a reference that gives it another value which it accepts."""
+        part, given = self.part(), parse(self.reference)
+        for option in options(type(part)):
+            others = [each for each in given.options if each[0] != option.name]
+            for text in _other_texts(option, getattr(part, option.name)):
+                reference = str(Reference(given.name, (*others, (option.name, text))))
+                with contextlib.suppress(UserError):
+                    build(self.kind, reference)
+                    yield option.name, reference
+                    break
+
+
+def _other_texts(option: Option, value: object) -> list[str]:
+    """What might be another value of an option, of a number, a switch or one of some words."""
+    if isinstance(value, bool):
+        return [to_text(not value)]
+    if isinstance(value, int | float):
+        return [to_text(value + 1), to_text(value / 2), to_text(value - 1)]
+    words = option.type.split("|")
+    return [word for word in words if value in words and word != value]
 
 
 def _meant(option: Option, text: str) -> Any:
