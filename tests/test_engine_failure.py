@@ -16,7 +16,7 @@ from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.engine import run as run_module
 from pseudolabel_kit.engine.failure import StoppedError, resumable_step
 from pseudolabel_kit.engine.run import train
-from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin.blame import FaultError
 
@@ -207,11 +207,23 @@ def test_no_file_is_promised_where_the_disk_is_full(
     )
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError])
-def test_what_is_nobody_s_fault_stays_what_it_is(kind: type[BaseException], tmp_path: Path) -> None:
-    def struck(answer: object) -> None:
-        raise kind
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, MemoryError, ConfigError, RunError])
+def test_whatever_a_part_raises_stops_the_run_by_its_name(
+    kind: type[BaseException], tmp_path: Path
+) -> None:
+    def leave(answer: object) -> None:
+        raise kind("enough")
 
-    with pytest.raises(kind):
+    told = stopped(tmp_path / "run", Planting(leave, fuse=[4]))
+    assert told.startswith("fuser 'failing' of plugin 'worse': ")
+    assert ", in step 5; " in told
+    assert told.endswith("goes on from step 4")
+
+
+def test_an_interrupt_stays_one(tmp_path: Path) -> None:
+    def struck(answer: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
         train(tiny(METHOD), out=tmp_path / "run", observers=(Planting(struck, fuse=[4]),))
     assert not (tmp_path / "run" / "failure.txt").exists()

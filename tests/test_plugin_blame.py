@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from pseudolabel_kit.errors import ConfigError, DataError, PluginError
-from pseudolabel_kit.plugin.blame import FaultError, RefusedError, blamed, origin
+from pseudolabel_kit.errors import ConfigError, DataError, PluginError, RunError
+from pseudolabel_kit.plugin.blame import BlamelessError, FaultError, RefusedError, blamed, origin
 from pseudolabel_kit.plugin.build import build
 
 
@@ -50,7 +51,7 @@ def test_a_call_that_does_not_fit_has_no_place() -> None:
 
 
 def test_a_long_story_is_cut() -> None:
-    assert len(told(ValueError("word " * 1000))) < 600
+    assert len(told(ValueError("word " * 1000))) < 620
 
 
 def test_what_was_refused_is_told_with_its_giver() -> None:
@@ -70,15 +71,50 @@ def test_a_part_that_refuses_is_named_where_it_did_not_name_itself() -> None:
     assert str(found.value) == f"fuser 'sharpen' of plugin 'calibrated': {refusal}"
 
 
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), GeneratorExit(), CancelledError(), UnspeakableError(), BaseException("x")],
+)
+def test_whatever_is_raised_has_a_name(error: BaseException) -> None:
+    assert told(error).startswith(f"Part: fuse raised {type(error).__name__}")
+
+
+def test_what_a_part_refuses_is_its_own_in_one_line() -> None:
+    for error in (ConfigError("two\nlines"), DataError("two lines"), RunError("two lines")):
+        with pytest.raises(PluginError) as found, blamed(Part(), "fuse"):
+            Part().fuse(error)
+        assert type(found.value) is PluginError
+        assert str(found.value) == "Part: two lines"
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        *(ConfigError("a"), DataError("b"), FaultError("c"), PluginError("Part: d")),
-        *(KeyboardInterrupt(), SystemExit(2), MemoryError(), torch.OutOfMemoryError()),
+        *(MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
 )
-def test_users_signals_and_memory_are_nobody_s_fault(error: BaseException) -> None:
+def test_memory_that_is_out_is_told_with_what_to_do(error: BaseException) -> None:
+    said = told(error)
+    assert said.startswith(f"Part: fuse ran out of memory ({__file__}:")
+    assert said.endswith(
+        "): give it less at once, by a smaller train.batch_size or by an option of its own"
+    )
+
+
+class NobodysError(BlamelessError):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [FaultError("c"), PluginError("Part: d"), KeyboardInterrupt(), NobodysError()]
+)
+def test_what_is_told_already_and_interrupts_pass(error: BaseException) -> None:
     with pytest.raises(type(error)) as found, blamed(Part(), "fuse"):
         Part().fuse(error)
     assert found.value is error

@@ -22,6 +22,8 @@ class Mine(Fuser):
     threshold: float = 0.5
 
     def __post_init__(self):
+        if self.threshold < 0:
+            raise SystemExit(0)
         if self.threshold > 1:
             raise ValueError(f"{self.threshold}: expected at most 1,\\nthe largest")
 
@@ -72,6 +74,13 @@ def test_bad_options_are_one_line_that_names_the_reference(reference: str, compl
         build("fuser", reference)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_cannot_be_made_is_named(site: Site) -> None:
+    with pytest.raises(PluginError) as caught:
+        build("fuser", "mine:threshold=-1")
+    assert str(caught.value).startswith("fuser 'mine:threshold=-1' cannot be made: SystemExit: 0 (")
+    assert f"({site.folder}/parts_a.py:" in str(caught.value)
 
 
 def test_recipes_are_read_not_built() -> None:

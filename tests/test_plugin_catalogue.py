@@ -86,6 +86,20 @@ def test_an_unknown_name_brings_the_nearest_and_the_broken(site: Site) -> None:
     [
         ("import torchless", "cannot be imported: ModuleNotFoundError: No module named 'torchl"),
         (
+            "\n1 / 0",
+            "cannot be imported: ZeroDivisionError: division by zero ({site}/parts_a.py:2)",
+        ),
+        ("raise SystemExit", "cannot be imported: SystemExit ({site}/parts_a.py:1)"),
+        ("def f(:", "cannot be imported: SyntaxError: invalid syntax (parts_a.py, line 1)"),
+        ("class Mime: pass", "has no attribute 'Mine' (did you mean 'Mime'?)"),
+        (
+            FUSER.replace("@dataclass(frozen=True, kw_only=True)\n", "").replace(
+                "(Fuser):", "(Fuser):\n    power: float = 1.0"
+            ),
+            "'power' of Mine cannot be given: it is no dataclass; decorate the class with "
+            "@dataclass(frozen=True, kw_only=True)",
+        ),
+        (
             "raise RuntimeError('operator torchvision::nms does not exist')",
             "cannot be imported: RuntimeError: operator torchvision::nms does not exist",
         ),
@@ -101,8 +115,16 @@ def test_a_broken_part_is_named_and_leaves_the_others(site: Site, source: str, w
     installed = read()
     with pytest.raises(PluginError, match="fuser 'mine' of plugin 'a'") as caught:
         installed.load(installed.find("fuser", "mine"))
-    assert why in str(caught.value)
+    assert why.format(site=site.folder) in str(caught.value)
     assert installed.load(installed.find("fuser", "sound")).__name__ == "Mine"
+
+
+def test_constants_of_a_class_are_no_options(site: Site) -> None:
+    constant = "(Fuser):\n    reads: 'ClassVar[str]' = 'nothing'"
+    source = FUSER.replace("@dataclass(frozen=True, kw_only=True)\n", "")
+    site.offer("a", MINE, parts_a=source.replace("(Fuser):", constant))
+    installed = read()
+    assert installed.load(installed.find("fuser", "mine")).reads == "nothing"
 
 
 def test_the_catalogue_is_read_once(site: Site) -> None:

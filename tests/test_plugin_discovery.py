@@ -31,7 +31,7 @@ def offered(installed: Catalogue) -> list[str]:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("raise GeneratorExit", "GeneratorExit"),
-        ("raise ValueError(9999 * 'x')", "xxx..."),
+        ("raise ValueError(9999 * 'x')", "xxx…"),
         ("class Odd(BaseException): __str__ = None\nraise Odd", "Odd"),
         ("def f(): f()\nf()", "RecursionError: maximum recursion depth exceeded"),
         ("def broken(:", "SyntaxError: "),

@@ -4,9 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pluggy
 import pytest
 
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin import hookimpl
 from pseudolabel_kit.plugin.catalogue import Catalogue
 from pseudolabel_kit.plugin.hooks import HOOKS, Observers, manager
@@ -116,7 +116,7 @@ def test_one_more_observer_is_told_under_the_name_it_is_given() -> None:
         "hook plk_step_ended of tracker 'faulty:a=1' of plugin 'mine' is switched off, "
         "it raised ValueError: disk full"
     ]
-    with pytest.raises(pluggy.PluginValidationError, match="implements no hook"):
+    with pytest.raises(PluginError, match="implements no hook"):
         observers.add("nobody", object())
 
 
@@ -147,3 +147,62 @@ def test_an_interrupt_in_a_hook_is_not_swallowed() -> None:
     observers = Observers([("impatient", manager("impatient", Impatient()))])
     with pytest.raises(KeyboardInterrupt):
         observers.run_started(RUN)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
+def test_a_hook_that_asks_to_exit_is_switched_off(kind: type[BaseException]) -> None:
+    class Leaving:
+        @hookimpl
+        def plk_step_ended(self) -> None:
+            raise kind(0)
+
+    warnings = list[str]()
+    Observers([("leaving", manager("leaving", Leaving()))], warnings.append).step_ended(RUN, 1, {})
+    assert warnings[0].endswith(f"it raised {kind.__name__}: 0")
+
+
+def test_a_hook_s_message_is_one_short_line() -> None:
+    class Verbose:
+        @hookimpl
+        def plk_step_ended(self) -> None:
+            raise ValueError("two\nlines " + 999 * "x")
+
+    warnings = list[str]()
+    Observers([("verbose", manager("verbose", Verbose()))], warnings.append).step_ended(RUN, 1, {})
+    assert "ValueError: two lines xxx" in warnings[0]
+    assert warnings[0].endswith("x…")
+    assert len(warnings[0]) < 620
+
+
+def test_what_a_hook_does_to_figures_is_its_own_affair() -> None:
+    class Falsifying:
+        @hookimpl
+        def plk_step_ended(self, losses: Any) -> None:
+            losses["mask"] = 0.0
+
+        @hookimpl
+        def plk_epoch_ended(self, measures: Any) -> None:
+            measures.clear()
+
+    listener, losses, measures = Listener(), {"mask": 0.5}, {"dice": 0.25}
+    observers = Catalogue().observers(Falsifying(), listener, Falsifying())
+    observers.step_ended(RUN, 1, losses)
+    observers.epoch_ended(RUN, 1, 1, measures)
+    assert (losses, measures) == ({"mask": 0.5}, {"dice": 0.25})
+    assert listener.heard == [(1, losses), (1, 1, measures)]
+
+
+def test_a_misspelt_hook_or_argument_of_an_observer_is_told_with_the_nearest() -> None:
+    class Misspelt:
+        @hookimpl
+        def plk_step_endet(self) -> None:
+            pass
+
+    class Asking:
+        @hookimpl
+        def plk_step_ended(self, loss: Any) -> None:
+            pass
+
+    for observer, told in ((Misspelt(), "'plk_step_ended'?"), (Asking(), r"'losses'\?\): it is")):
+        with pytest.raises(PluginError, match=rf"^[^\n]*did you mean {told}[^\n]*$"):
+            manager("mine", observer)

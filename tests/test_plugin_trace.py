@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Site
 
 from pseudolabel_kit.interfaces import PseudoLabels
 from pseudolabel_kit.plugin import hookimpl
@@ -67,6 +68,13 @@ def test_plugins_that_are_asked_for_their_parts_are_told(
     lines = shown(capsys)
     assert "builtin: plk_components() -> 2 components" in lines
     assert "tracking: plk_components() -> 3 components" in lines
+
+
+@pytest.mark.usefixtures("on")
+def test_one_component_is_one(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.offer("a", "'fuser', 'mine', 'parts_a:Mine', 'Mine.'")
+    read()
+    assert "a: plk_components() -> 1 component" in shown(capsys)
 
 
 @pytest.mark.usefixtures("on")

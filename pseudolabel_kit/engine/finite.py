@@ -16,13 +16,13 @@ from torch import nn
 from pseudolabel_kit.engine import contract
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Backbone, Perturbation, Prediction, View
-from pseudolabel_kit.plugin.blame import FaultError, RefusedError, blamed, gave
+from pseudolabel_kit.plugin.blame import BlamelessError, FaultError, RefusedError, blamed, gave
 
 if TYPE_CHECKING:
     from pseudolabel_kit.interfaces.flow import Features
 
 
-class DivergedError(RunError):
+class DivergedError(RunError, BlamelessError):
     """The weights are not finite; no part is known to be at fault."""
 
     def __init__(self) -> None:

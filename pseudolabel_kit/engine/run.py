@@ -10,7 +10,6 @@ from signal import SIGTERM
 from typing import Any
 
 from lightning_fabric import Fabric
-from pluggy import PluginValidationError
 
 from pseudolabel_kit.config import Config, read_toml, resolve
 from pseudolabel_kit.data.source import open_store
@@ -47,7 +46,6 @@ from pseudolabel_kit.plugin import Tracker
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
-from pseudolabel_kit.plugin.discovery import in_a_line
 from pseudolabel_kit.plugin.hooks import Outcome
 from pseudolabel_kit.plugin.reference import parse_list
 from pseudolabel_kit.report.page import write_report
@@ -188,8 +186,8 @@ def _observe(loop: Loop, tracker: Tracker) -> None:
         observer = tracker.observe(loop.log.run)
         try:
             loop.log.observers.add(tracker.origin, observer)
-        except PluginValidationError as error:
-            raise RefusedError(f"a {type(observer).__name__}: {in_a_line(error)}") from error
+        except PluginError as error:
+            raise RefusedError(f"a {type(observer).__name__}: {error}") from error
 
 
 def _train(loop: Loop, *, resume: bool) -> Run:

@@ -15,7 +15,7 @@ from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Part
 from pseudolabel_kit.plugin.blame import origin
-from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.line import in_a_line
 
 if TYPE_CHECKING:
     from pseudolabel_kit.engine.loop import Loop
@@ -42,7 +42,9 @@ def put_back(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
         found = checkpoint.under(f"learner.{place}", tensors)
         try:
             module.load_state_dict(found)
-        except Exception as error:  # a stranger's module may read its tensors itself
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's module may read its tensors itself
             why = "; ".join(_differences(module, found)) or in_a_line(error)
             raise RunError(
                 f"{loop.folder.path}: the checkpoint does not fit {origin(part)}: {why}; go back "

@@ -20,7 +20,7 @@ def undone(module: nn.Module) -> Iterator[None]:
     gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
         yield
-    except Exception:
+    except BaseException:  # an interrupt, too
         for owner, name, buffer, copy in buffers:
             owner[name] = buffer  # a part may have put another in its place
             if buffer is not None and copy is not None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
 from pseudolabel_kit.errors import PluginError, UserError
-from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.line import in_a_line, message
 from pseudolabel_kit.plugin.trace import traced
 
-LONGEST = 300  # characters of what a part raised; the whole is in the traceback
+_LESS = "give it less at once, by a smaller train.batch_size or by an option of its own"
 _ALLOCATOR = "DefaultCPUAllocator"  # how torch's plain RuntimeError tells that memory is out
 
 
@@ -23,33 +22,37 @@ class RefusedError(Exception):
     """What a part gave is not what its contract says; `blamed` adds whose it was."""
 
 
+class BlamelessError(Exception):
+    """What no part is to blame for, though it shows while one is called: `blamed` lets it pass."""
+
+
 @contextmanager
 def blamed(part: object, method: str) -> Iterator[None]:
     """What is raised inside is the fault of `part`, whose `method` is called there, and traced.
 
-    What the user can mend, and memory that is out, stay what they are.
+    An interrupt stays one, and so does a `BlamelessError`.
 
     Raises:
         FaultError: in one line the part, the method, what it raised or gave, and the place
-            in the part's own package.
-        PluginError: the part refuses, as it does not fit; it is named where it did not itself.
+            in the part's own package; also where it asks to exit, or memory is out.
+        PluginError: the part refuses; it is named where it did not itself.
     """
     try:
         with traced(origin(part), method):
             yield
+    except (KeyboardInterrupt, BlamelessError, FaultError):
+        raise
     except RefusedError as error:
         raise gave(part, method, error) from error
-    except FaultError:
-        raise
-    except PluginError as error:
-        if str(error).startswith(origin(part)):
+    except UserError as error:
+        if isinstance(error, PluginError) and message(error).startswith(origin(part)):
             raise
-        raise PluginError(f"{origin(part)}: {error}") from error
-    except Exception as error:  # a stranger's code: it may raise anything
-        if isinstance(error, UserError) or _out_of_memory(error):
-            raise
-        told = textwrap.shorten(in_a_line(error), LONGEST, placeholder=" …")
-        raise FaultError(f"{origin(part)}: {method} raised {told}{place(error, part)}") from error
+        raise PluginError(f"{origin(part)}: {message(error)}") from error
+    except BaseException as error:  # a stranger's code: it may raise anything, SystemExit too
+        told = f"raised {in_a_line(error)}{place(error, part)}"
+        if _out_of_memory(error):
+            told = f"ran out of memory{place(error, part)}: {_LESS}"
+        raise FaultError(f"{origin(part)}: {method} {told}") from error
 
 
 def gave(part: object, method: str, error: RefusedError) -> FaultError:
@@ -64,14 +67,27 @@ def origin(part: object) -> str:
 
 def place(error: BaseException, part: object) -> str:
     """ " (file:line)" of the innermost frame in the part's package, else of the innermost."""
-    package = type(part).__module__.partition(".")[0]
     frames = list(walk_tb(error.__traceback__))[2:]  # the first are `blamed` and its caller
-    own = [f for f in frames if str(f[0].f_globals.get("__name__")).partition(".")[0] == package]
-    for frame, line in reversed(own or frames):
-        return f" ({frame.f_code.co_filename}:{line})"
+    own = place_within(error, type(part).__module__, skip=2)
+    if own or not frames:
+        return own
+    frame, line = frames[-1]
+    return f" ({frame.f_code.co_filename}:{line})"
+
+
+def place_within(error: BaseException, module: str, *, skip: int = 0) -> str:
+    """ " (file:line)" of the innermost frame in a module's package, if there is one.
+
+    Args:
+        skip: how many of the outermost frames are not looked at.
+    """
+    package = module.partition(".")[0]
+    for frame, line in reversed(list(walk_tb(error.__traceback__))[skip:]):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            return f" ({frame.f_code.co_filename}:{line})"
     return ""
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}  # torch is not imported for its name
-    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or _ALLOCATOR in str(error)
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or _ALLOCATOR in message(error)

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args, overload
 from pseudolabel_kit.deprecation import former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
 from pseudolabel_kit.interfaces import Backbone, Dataset, Explainer, Fuser, Perturbation
+from pseudolabel_kit.plugin.blame import place_within
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.component import Kind
-from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.line import in_a_line, message
 from pseudolabel_kit.plugin.options import convert, options
 from pseudolabel_kit.plugin.reference import Reference, parse
 from pseudolabel_kit.plugin.trace import traced
@@ -54,7 +55,12 @@ def build(kind: Kind, reference: str | Reference) -> Any:
         try:
             made = part(**_values(part, reference))
         except (ConfigError, ValueError) as error:
-            raise ConfigError(f"{kind} '{reference}': {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{kind} '{reference}': {message(error)}") from error
+        except (KeyboardInterrupt, PluginError):
+            raise
+        except BaseException as error:  # a stranger's code: it may raise anything
+            told = f"{in_a_line(error)}{place_within(error, part.__module__)}"
+            raise PluginError(f"{kind} '{reference}' cannot be made: {told}") from error
     object.__setattr__(made, "_origin", f"{kind} '{reference}' of plugin '{offer.plugin}'")
     return made
 
@@ -69,7 +75,9 @@ def read_recipe(name: str) -> dict[str, Any]:
     package, _, path = offer.component.target.partition(":")
     try:
         return tomllib.loads(files(package).joinpath(path).read_text(encoding="utf-8"))
-    except Exception as error:  # a stranger's package: importing it may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's package: importing it may raise anything
         reason = in_a_line(error)
         raise PluginError(f"recipe '{offer}' ({offer.component.target}): {reason}") from error
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from inspect import get_annotations
 from typing import Any
 
 from pseudolabel_kit.deprecation import warn_renamed
 from pseudolabel_kit.errors import PluginError, nearest
 from pseudolabel_kit.plugin import discovery
+from pseudolabel_kit.plugin.blame import place_within
 from pseudolabel_kit.plugin.component import Component, Kind
 from pseudolabel_kit.plugin.discovery import Broken, Plugin
 from pseudolabel_kit.plugin.hooks import Observers, manager
+from pseudolabel_kit.plugin.line import in_a_line
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Offer:
     def __str__(self) -> str:
         """The qualified name: "captum/ig"."""
         return f"{self.plugin}/{self.component.name}"
+
+    @property
+    def origin(self) -> str:
+        """What messages call it: "explainer 'ig' of plugin 'captum'"."""
+        return f"{self.component.kind} '{self.component.name}' of plugin '{self.plugin}'"
 
 
 @dataclass(frozen=True)
@@ -98,16 +106,14 @@ class Catalogue:
             PluginError: the module cannot be imported, or the class breaks its contract;
                 every other part stays usable.
         """
-        component = offer.component
-        module, _, attribute = component.target.partition(":")
+        target = offer.component.target
         try:
-            part = getattr(import_module(module), attribute)
-        except Exception as error:  # a stranger's module: it may raise anything when imported
-            reason = discovery.in_a_line(error)
-            raise PluginError(
-                f"{component.kind} '{component.name}' of plugin '{offer.plugin}' "
-                f"cannot be imported: {reason}"
-            ) from error
+            part = _imported(target)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's module: it may raise anything when imported
+            why = f"{in_a_line(error)}{place_within(error, target.partition(':')[0])}"
+            raise PluginError(f"{offer.origin} cannot be imported: {why}") from error
         _check(offer, part)
         return part  # type: ignore[no-any-return]
 
@@ -148,6 +154,15 @@ def read(disabled: Set[str] = frozenset()) -> Catalogue:
     return Catalogue(plugins, broken, switched_off)
 
 
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    home = import_module(module)
+    if not hasattr(home, attribute):
+        hint = nearest(attribute, vars(home))
+        raise AttributeError(f"module '{module}' has no attribute '{attribute}'{hint}")
+    return getattr(home, attribute)
+
+
 def _check(offer: Offer, part: Any) -> None:
     from pseudolabel_kit import interfaces, plugin  # lists of parts do without
 
@@ -155,8 +170,16 @@ def _check(offer: Offer, part: Any) -> None:
     home = plugin if kind == "tracker" else interfaces
     contract: type = getattr(home, kind.capitalize())
     expected = f"{home.__name__}.{contract.__name__}"
-    who = f"{kind} '{offer.component.name}' of plugin '{offer.plugin}'"
     if not isinstance(part, type) or not issubclass(part, contract):
-        raise PluginError(f"{who}: {part!r} is not a subclass of {expected}")
+        raise PluginError(f"{offer.origin}: {part!r} is not a subclass of {expected}")
     if missing := sorted(getattr(part, "__abstractmethods__", ())):
-        raise PluginError(f"{who}: {part.__name__} does not define {', '.join(missing)}")
+        raise PluginError(f"{offer.origin}: {part.__name__} does not define {', '.join(missing)}")
+    for each in part.__mro__:
+        meant = [
+            name for name, kind in get_annotations(each).items() if "ClassVar" not in str(kind)
+        ]
+        if meant and issubclass(each, contract) and "__dataclass_fields__" not in vars(each):
+            raise PluginError(
+                f"{offer.origin}: '{', '.join(meant)}' of {each.__name__} cannot be given: it is "
+                "no dataclass; decorate the class with @dataclass(frozen=True, kw_only=True)"
+            )

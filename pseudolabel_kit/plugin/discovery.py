@@ -18,12 +18,11 @@ from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin.component import CONTRACT, MODULE, NAME, Component
 from pseudolabel_kit.plugin.hooks import PROJECT, manager
 from pseudolabel_kit.plugin.light import lightly
-from pseudolabel_kit.plugin.misfit import misfits
+from pseudolabel_kit.plugin.line import in_a_line as in_a_line
 from pseudolabel_kit.plugin.trace import traced
 
 GROUP = PROJECT
 DISABLE = "PLK_DISABLE_PLUGINS"
-LONGEST = 500  # characters of a stranger's message that are shown
 _OURS = "pseudolabel-kit"
 
 
@@ -129,19 +128,6 @@ def load(point: Point, taken: Mapping[str, str] | None = None) -> Plugin | Broke
     )
 
 
-def in_a_line(error: BaseException) -> str:
-    """An exception as one line: its class, unless the message was written for people."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # a stranger's class
-        text = ""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}..."
-    if isinstance(error, PluginError | pluggy.PluginValidationError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     """The names and values of our section."""
     section = ""
@@ -171,10 +157,7 @@ def _check(point: Point, taken: Mapping[str, str]) -> None:
 def _read(point: Point) -> tuple[pluggy.PluginManager, tuple[Component, ...]]:
     module = import_module(point.module)
     _check_contract(point, vars(module).get("PLK_CONTRACT"))
-    try:
-        hooks = manager(point.name, module)
-    except pluggy.PluginValidationError as error:
-        raise PluginError("; ".join(misfits(module)) or in_a_line(error)) from error
+    hooks = manager(point.name, module)
     return hooks, _components(hooks)
 
 

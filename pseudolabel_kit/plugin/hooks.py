@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import pluggy
 
+from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.plugin.line import in_a_line, message
+from pseudolabel_kit.plugin.misfit import misfits
 from pseudolabel_kit.plugin.trace import trace_hooks
 
 if TYPE_CHECKING:
@@ -85,17 +88,20 @@ def manager(name: str, plugin: object) -> pluggy.PluginManager:
     """A plugin by itself in a manager, so that it can break nothing but itself.
 
     Raises:
-        pluggy.PluginValidationError: a hook has another name or other arguments than the
-            specification, or there is no hook at all.
+        PluginError: a hook has another name or other arguments than the specification, or there
+            is no hook at all.
     """
     alone = pluggy.PluginManager(PROJECT)
     alone.add_hookspecs(Hooks)
-    alone.register(plugin, name=name)
-    alone.check_pending()
+    try:
+        alone.register(plugin, name=name)
+        alone.check_pending()
+    except pluggy.PluginValidationError as error:
+        told = "; ".join(misfits(alone, plugin, Hooks))
+        raise PluginError(told or message(error)) from error
     if not alone.get_hookcallers(plugin):
         unmarked = [f"{hook} lacks @hookimpl" for hook in HOOKS if hasattr(plugin, hook)]
-        why = unmarked[0] if unmarked else f"it implements no hook of {PROJECT}"
-        raise pluggy.PluginValidationError(plugin, why)
+        raise PluginError(unmarked[0] if unmarked else f"it implements no hook of {PROJECT}")
     trace_hooks(alone, name)
     return alone
 
@@ -131,7 +137,7 @@ class Observers:
         """Tell one more observer from now on; `who` is what messages call it.
 
         Raises:
-            pluggy.PluginValidationError: as by `manager`.
+            PluginError: as by `manager`.
         """
         self._add(who, manager(who, observer))
 
@@ -169,15 +175,19 @@ class Observers:
     def _tell(self, hook: str, **event: object) -> None:
         for who, alone in tuple(self._listeners[hook]):
             try:
-                getattr(alone.hook, hook)(**event)
-            except Exception as error:  # a stranger's code: whatever it raises must not end the run
+                getattr(alone.hook, hook)(**{name: _own(each) for name, each in event.items()})
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a stranger's code: nothing it raises ends the run
                 self._switch_off(who, alone)
-                self._warn(
-                    f"hook {hook} of {who} is switched off, "
-                    f"it raised {type(error).__name__}: {error}"
-                )
+                self._warn(f"hook {hook} of {who} is switched off, it raised {in_a_line(error)}")
 
     def _switch_off(self, who: str, alone: pluggy.PluginManager) -> None:
         for hook, listeners in self._listeners.items():
             if hook != "plk_run_ended" and (who, alone) in listeners:
                 listeners.remove((who, alone))
+
+
+def _own(told: object) -> object:
+    """What a hook may do with as it likes: figures are copied, for the run records its own."""
+    return dict(told) if isinstance(told, Mapping) else told

@@ -8,24 +8,23 @@ from inspect import Parameter, signature
 import pluggy
 
 from pseudolabel_kit.errors import nearest
-from pseudolabel_kit.plugin.hooks import HOOKS, PROJECT, Hooks
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def misfits(plugin: object) -> Iterator[str]:
-    """One line for each hook of another name, or with other arguments, than there is."""
-    manager = pluggy.PluginManager(PROJECT)
+def misfits(manager: pluggy.PluginManager, plugin: object, specification: type) -> Iterator[str]:
+    """One line for each hook of another name, or with other arguments, than is specified."""
+    hooks = [name for name in vars(specification) if name.startswith("plk_")]
     for attribute in dir(plugin):
         marked = manager.parse_hookimpl_opts(plugin, attribute)
         if marked is None:
             continue
         hook = marked["specname"] or attribute
-        if hook not in HOOKS:
-            hint = nearest(hook, HOOKS) or f": there are {', '.join(HOOKS)}"
+        if hook not in hooks:
+            hint = nearest(hook, hooks) or f": there are {', '.join(hooks)}"
             yield f"there is no hook '{hook}'{hint}"
             continue
-        given = _required(getattr(Hooks, hook))[1:]
+        given = _required(getattr(specification, hook))[1:]
         for name in _required(getattr(plugin, attribute)):
             if name not in given:
                 offered = ", ".join(given) or "no arguments"

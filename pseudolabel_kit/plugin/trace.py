@@ -100,7 +100,8 @@ def _few(entries: Sequence[str]) -> str:
 def _answer(answers: Sequence[object]) -> str:
     """What a hook returned; observing hooks return nothing."""
     lists = [answer for answer in answers if isinstance(answer, Sequence)]
-    return f" -> {sum(map(len, lists))} components" if lists else ""
+    count = sum(map(len, lists))
+    return f" -> {count} component{'' if count == 1 else 's'}" if lists else ""
 
 
 def _tell(who: str, what: str, seconds: float) -> None:
