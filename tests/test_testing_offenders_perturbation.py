@@ -119,7 +119,7 @@ class FlipsTheImageAlone(Sound):
         return [view.with_image(view.batch.image.flip(3))]
 
 
-@offends(MOVES, "pixels moved and their pseudo labels did not", "pseudo.mask")
+@offends(MOVES, "pixels moved and their pseudo labels did not", "all of pseudo")
 class FlipsEverySecondImageAlone(Sound):
     def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
         image = view.batch.image
@@ -138,6 +138,27 @@ class ShiftsTheLabelAlone(Sound):
 class ShufflesImagesAlone(Sound):
     def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
         return [view.with_image(view.batch.image.roll(1, dims=0))]
+
+
+@offends(MOVES, "pixels moved and their weights did not", "all of pseudo")
+class FlipsAllButTheWeights(Flips):
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        (flipped,) = super().perturb(view, labelled)
+        pseudo = replace(flipped.pseudo, mask_weight=view.pseudo.mask_weight)
+        return [replace(flipped, pseudo=pseudo)]
+
+
+@offends(MOVES, "pixels moved and their region did not", "batch.region")
+class FlipsAllButTheRegion(Flips):
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        (flipped,) = super().perturb(view, labelled)
+        return [replace(flipped, batch=replace(flipped.batch, region=view.batch.region))]
+
+
+@offends(MOVES, "rows changed places and their class labels did not", "order of rows")
+class ShufflesAllButClassLabels(Sound):
+    def perturb(self, view: View, labelled: Batch) -> Sequence[View]:
+        return [moved(view, lambda rows: rows.flip(0))]
 
 
 @offends("shapes_types_and_ranges", r"image lies in \[.*1\.2.*\[0, 1\]", "clamp", ANSWERS)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 
-from pseudolabel_kit.interfaces import PseudoLabels, Task, View
+from pseudolabel_kit.interfaces import Task, View
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.testing import rules
 from pseudolabel_kit.testing.answers import ROWS
@@ -17,10 +16,21 @@ from pseudolabel_kit.testing.calls import Arguments, CallConformance
 from pseudolabel_kit.testing.fault import may_refuse, require, sound, where
 from pseudolabel_kit.testing.samples import make_batch, make_view
 from pseudolabel_kit.testing.settings import restored
+from pseudolabel_kit.testing.telling import likenesses, telling
 
-ALIKE = 0.5  # the least correlation of pixels and labels that moved together
+ALIKE = 0.5  # the least correlation of what moved together
 DRAWS = 8  # so that what is done to every second batch is seen
-BLOCK = 8  # pixels a side: large enough to be still there in a blurred image
+MOVED = {
+    **{
+        what: f"pixels moved and their {what} did not, or the other way round"
+        for what in ("pseudo labels", "weights", "region")
+    },
+    "class labels": "rows changed places and their class labels did not",
+}
+FIX = (
+    "apply the same geometry and order of rows to batch.image, batch.region and all of pseudo; "
+    "where pixels are hidden, set mask_weight to 0"
+)
 
 
 class PerturbationConformance(CallConformance):
@@ -74,23 +84,17 @@ class PerturbationConformance(CallConformance):
             rules.pseudo_labels(view.pseudo, rows, task)
 
     def test_labels_move_with_their_pixels(self) -> None:
-        """Where an image shows its own label, every view of it still does, whatever is drawn."""
+        """What is said of pixels and rows goes where they go, whatever is drawn."""
         task = self.tasks[0]
         for seed in range(DRAWS):
-            given = _telling(self.arguments(task), task)
+            given = telling(**self.arguments(task), task=task)
             part = self.begun(task)
             torch.manual_seed(seed)
             with restored(), sound(self.call, part):
                 views = part.perturb(**given)
             for view in views if self._is_sane(views, task) else ():
-                found = _likeness(view)
-                require(
-                    found > ALIKE,
-                    "pixels moved and their pseudo labels did not, or the other way round "
-                    f"(correlation {found:.2f})",
-                    "apply the same geometry to batch.image and pseudo.mask; where pixels are "
-                    "hidden, set mask_weight to 0",
-                )
+                for what, found in likenesses(view).items():
+                    require(found > ALIKE, f"{MOVED[what]} (correlation {found:.2f})", FIX)
 
     def test_labels_of_one_kind(self) -> None:
         """Pseudo labels of masks alone, or of classes alone, are passed on or refused by name."""
@@ -126,42 +130,3 @@ class PerturbationConformance(CallConformance):
 
 def _shape(task: Task, rows: int) -> tuple[int, ...]:
     return (rows, task.channels, *task.size)
-
-
-def _telling(given: Arguments, task: Task) -> Arguments:
-    """The arguments with images that are their own masks: dark, with bright blocks."""
-    rng = torch.Generator().manual_seed(0)
-    height, width = task.size
-    blocks = torch.rand(2, ROWS, 1, height // BLOCK, width // BLOCK, generator=rng) < 0.4
-    view, labelled = given["view"], given["labelled"]
-    masks = [F.interpolate(each.float(), task.size, mode="nearest") for each in blocks]
-    shown = [(0.2 + 0.6 * mask).repeat(1, task.channels, 1, 1) for mask in masks]
-    pseudo = PseudoLabels(mask=masks[0], mask_weight=torch.ones_like(masks[0]))
-    return {
-        "view": replace(
-            view, batch=replace(view.batch, image=shown[0], mask=masks[0]), pseudo=pseudo
-        ),
-        "labelled": replace(
-            labelled, image=shown[1], mask=masks[1], has_mask=torch.ones(ROWS, dtype=torch.bool)
-        ),
-    }
-
-
-def _likeness(view: View) -> float:
-    """How alike pixels and labels are where labels count: the mean of the rows' correlations.
-
-    Negatives are alike too: an image may be inverted.
-    """
-    assert view.pseudo.mask is not None
-    assert view.pseudo.mask_weight is not None
-    found = [1.0]
-    for image, label, weight in zip(
-        view.batch.image.mean(dim=1),
-        view.pseudo.mask[:, 0],
-        view.pseudo.mask_weight[:, 0],
-        strict=True,
-    ):
-        pair = torch.stack((image[weight > 0], label[weight > 0]))
-        if pair.shape[1] > 1 and bool((pair.std(dim=1) > 0).all()):
-            found.append(abs(float(torch.corrcoef(pair)[0, 1])))
-    return sum(found[1:]) / len(found[1:]) if found[1:] else 1.0
