@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections import Counter
@@ -52,21 +51,6 @@ def test_every_fence_is_a_block() -> None:
     for page in PAGES:
         fences = re.findall(r"^ *(?:```|~~~)", page.read_text(encoding="utf-8"), re.M)
         assert len(fences) == 2 * len(list(blocks(page))), f"{page.name}: a fence is indented"
-
-
-def test_what_the_kit_is_said_to_say_is_what_it_says() -> None:
-    """Quotations in the tables of traps, piece by piece, among the texts of the code."""
-    sources = (ROOT / "pseudolabel_kit").rglob("*.py")
-    code = [node for file in sources for node in ast.walk(ast.parse(file.read_text("utf-8")))]
-    texts = {n.value for n in code if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    quoted = 0
-    for page in (DOCS / "authors").glob("*.md"):
-        traps = page.read_text(encoding="utf-8").partition("## Traps")[2].partition("##")[0]
-        for quotation in re.findall("“(.*?)”", traps):
-            quoted += 1
-            for piece in filter(None, map(str.strip, quotation.split("…"))):
-                assert any(piece in text for text in texts), f"{page.name}: {quotation}"
-    assert quoted > 40
 
 
 def test_the_reference_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
