@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.finite import DivergedError
+from pseudolabel_kit.engine.gradients import told_by_term
 from pseudolabel_kit.engine.undo import undone
 from pseudolabel_kit.errors import PluginError, RunError
 from pseudolabel_kit.files import write_text
@@ -61,7 +62,7 @@ def resumable_step(loop: Loop) -> Iterator[None]:
         RunError: training diverged.
     """
     try:
-        with undone(loop.learner):
+        with told_by_term(loop), undone(loop.learner):
             yield
     except DivergedError as error:
         raise _diverged(loop, error, f"in step {loop.progress.step + 1}") from error

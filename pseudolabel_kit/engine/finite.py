@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 
 class DivergedError(RunError, BlamelessError):
-    """The weights are not finite; no part is known to be at fault."""
+    """The weights, or their gradients, are not finite; no part is known to be at fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "weights") -> None:
         super().__init__(
-            "the weights are not finite: training diverged; lower optimiser.lr or optimiser.clip "
-            "and train anew, for --resume would repeat it; where that does not help, a loss has "
-            "gradients that are not finite: see plk plugins check"
+            f"the {what} are not finite: training diverged; lower optimiser.lr or optimiser.clip "
+            "and train anew, for --resume would repeat it"
         )
 
 

@@ -46,9 +46,16 @@ Failed: TypeAlias = dict[str, PluginError | None]
 """What became of each explainer that was asked, by reference; None = its evidence is there."""
 
 
+@contextmanager
+def called(part: Part, method: str) -> Iterator[None]:
+    """Around a call of a part: it is blamed by name, and cannot leave gradients switched off."""
+    with torch.set_grad_enabled(torch.is_grad_enabled()), blamed(part, method):
+        yield
+
+
 def begin(part: Part, task: Task) -> None:
     """Bind a part to a run."""
-    with blamed(part, "make_state"):
+    with called(part, "make_state"):
         part.begin(task)
         if not isinstance(part.state, nn.Module | None):
             raise RefusedError(f"a {type(part.state).__name__}: expected a torch module or None")
@@ -59,7 +66,7 @@ def begin(part: Part, task: Task) -> None:
 
 def build(backbone: Backbone, task: Task) -> nn.Module:
     """A new network."""
-    with blamed(backbone, "build"):
+    with called(backbone, "build"):
         model: object = backbone.build(task)
         if not isinstance(model, nn.Module):
             raise RefusedError(f"a {type(model).__name__}: expected a torch module")
@@ -68,7 +75,7 @@ def build(backbone: Backbone, task: Task) -> nn.Module:
 
 def pretrain(backbone: Backbone, model: nn.Module) -> None:
     """Fill a network with pretrained weights."""
-    with blamed(backbone, "pretrain"):
+    with called(backbone, "pretrain"):
         backbone.pretrain(model)
 
 
@@ -85,7 +92,7 @@ def forward(
         DivergedError: the network's weights are not finite.
     """
     with unless_diverged(model):
-        with blamed(backbone, "forward"):
+        with called(backbone, "forward"):
             answer = contract.prediction(model(images, **changes), images, backbone.task)
         if finite:
             require_answer(backbone, model, answer)
@@ -94,7 +101,7 @@ def forward(
 
 def supervised(backbone: Backbone, answer: Prediction, batch: Batch) -> dict[str, LossTerm]:
     """The backbone's loss terms, each of a name that has a weight."""
-    with blamed(backbone, "loss"):
+    with called(backbone, "loss"):
         terms = contract.loss_terms(backbone.loss(answer, batch), len(batch.image))
         if strange := [name for name in terms if name.partition(".")[0] not in SUPERVISED]:
             raise RefusedError(
@@ -112,7 +119,7 @@ def explain(
 ) -> Evidence:
     """An explainer's evidence on an isolated model."""
     masks = prediction.mask_logits
-    with blamed(explainer, "explain"):
+    with called(explainer, "explain"):
         found = explainer.explain(model, images, prediction)  # type: ignore[arg-type]
         map_ = contract.evidence(found, images, 1 if masks is None else masks.shape[1])
         if explainer.family not in get_args(Family):
@@ -125,14 +132,14 @@ def diagnose(
     explainer: Explainer, model: nn.Module, images: Tensor, prediction: Prediction
 ) -> dict[str, float]:
     """What an explainer says of its own maps."""
-    with blamed(explainer, "diagnose"):
+    with called(explainer, "diagnose"):
         found = explainer.diagnose(model, images, prediction)  # type: ignore[arg-type]
         return {str(name): float(value) for name, value in found.items()}
 
 
 def ramp(explainer: Explainer) -> Ramp:
     """When the term of an explainer's loss joins."""
-    with blamed(explainer, "loss_ramp"):
+    with called(explainer, "loss_ramp"):
         found: object = explainer.loss_ramp()
         if not isinstance(found, Ramp):
             raise RefusedError(f"a {type(found).__name__}: expected a Ramp")
@@ -146,7 +153,7 @@ def refined(
     reference: str, explainer: Explainer, answer: Prediction, batch: Batch
 ) -> dict[str, LossTerm]:
     """The term that refines an explainer's map, by its reference; nothing where it has none."""
-    with blamed(explainer, "loss"):
+    with called(explainer, "loss"):
         term = explainer.loss(answer, batch)
         found = {} if term is None else {reference: term}
         return contract.loss_terms(found, len(batch.image))
@@ -187,7 +194,7 @@ def fuse(
     fuser: Fuser, prediction: Prediction, evidence: Mapping[str, Evidence], images: Tensor
 ) -> PseudoLabels:
     """Pseudo labels for images (B,C,H,W)."""
-    with blamed(fuser, "fuse"), torch.no_grad():
+    with called(fuser, "fuse"), torch.no_grad():
         return contract.pseudo_labels(fuser.fuse(prediction, evidence), images, fuser.task)
 
 
@@ -195,7 +202,7 @@ def calibrate(
     fuser: Fuser, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]
 ) -> None:
     """Let a fuser learn from rows that were held out."""
-    with blamed(fuser, "calibrate"):
+    with called(fuser, "calibrate"):
         fuser.calibrate(held)
 
 
@@ -203,7 +210,7 @@ def survey(
     fuser: Fuser, teacher: nn.Module, labelled: Iterable[Batch], unlabelled: Iterable[Batch]
 ) -> None:
     """Let a fuser look at all rows with an isolated teacher."""
-    with blamed(fuser, "survey"):
+    with called(fuser, "survey"):
         fuser.survey(teacher, labelled, unlabelled)  # type: ignore[arg-type]
 
 
@@ -211,13 +218,13 @@ def consistent(
     fuser: Fuser, student: Prediction, pseudo: PseudoLabels, labelled: Prediction, rows: int
 ) -> dict[str, LossTerm]:
     """The fuser's loss terms for one view of so many rows."""
-    with blamed(fuser, "loss"):
+    with called(fuser, "loss"):
         return contract.loss_terms(fuser.loss(student, pseudo, labelled), rows)
 
 
 def perturb(perturbation: Perturbation, view: View, labelled: Batch) -> list[View]:
     """Strong views; what they do to feature maps later is the perturbation's too."""
-    with blamed(perturbation, "perturb"):
+    with called(perturbation, "perturb"):
         found = contract.views(perturbation.perturb(view, labelled), view, perturbation.task)
     return [
         each

@@ -21,6 +21,7 @@ from pseudolabel_kit.engine.failure import resumable_step
 from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.finite import require_weights
 from pseudolabel_kit.engine.folder import RunFolder
+from pseudolabel_kit.engine.gradients import differentiate
 from pseudolabel_kit.engine.log import Log
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.setup import Streams
@@ -98,15 +99,7 @@ class Loop:
 
         with resumable_step(self):
             step = self.feed.step(number, self.weights(number))
-            loss = self.wrapped(step)
-            self.fabric.backward(loss)
-        if self.config.optimiser.clip:
-            self.fabric.clip_gradients(
-                self.wrapped,
-                self.optimiser,
-                max_norm=self.config.optimiser.clip,
-                error_if_nonfinite=False,
-            )
+            differentiate(self, self.wrapped(step))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:

@@ -98,6 +98,10 @@ class Learner(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """The step's loss, a scalar."""
+        return self.total(self.losses(step), step)
+
+    def losses(self, step: Step) -> dict[str, LossTerm]:
+        """Every term of the step's loss, by name."""
         labelled = weak_view(step.labelled, self.augment)
         weak = step.unlabelled and weak_view(step.unlabelled, self.augment)
         pairs = self.pairs()
@@ -105,7 +109,7 @@ class Learner(nn.Module):
         terms: dict[str, LossTerm] = {}
         for (student, _), shown in zip(pairs, views, strict=True):
             add(terms, self.learn(student, labelled, shown, step.weights))
-        return self.total(terms, step)
+        return terms
 
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Who learns, and from whose labels."""
