@@ -144,6 +144,10 @@ def view(image: Any = None, pseudo: PseudoLabels = VIEW.pseudo) -> Answer:
     ]
 
 
+def known(**changes: Any) -> Answer:
+    return lambda: [VIEW, replace(VIEW, batch=replace(BATCH, **changes))]
+
+
 def value(found: Any) -> Answer:
     return lambda: found
 
@@ -223,6 +227,13 @@ REFUSED: list[tuple[str, Answer, str]] = [
         value(LossTerm(total=some(NAN, (3,)), count=torch.ones(3))),
         "'mine' with a total with 1 NaN of 3 values: expected finite values",
     ),
+    ("fuser's loss", term(count=-torch.ones(3)), "'classification' with a count with values from "),
+    ("fuser's loss", term(count=some(-1e-6, (3,))), "'classification' with a count with values fr"),
+    (
+        "explainer's loss",
+        value(LossTerm(total=torch.tensor([1.0, 0.0, 1.0]), count=torch.tensor([1.0, 0.0, 0.0]))),
+        "'mine' with a total of rows that count 0, with values from 0 to 1: expected 0",
+    ),
     ("fuser's loss", term(count=some(NAN, (3,))), "'classification' with a count with 1 NaN of 3"),
     ("perturb", value(VIEW), "a View: expected a sequence of View"),
     ("perturb", value([]), "no view: expected at least one"),
@@ -234,6 +245,35 @@ REFUSED: list[tuple[str, Answer, str]] = [
         "perturb",
         view(pseudo=PseudoLabels(mask=torch.rand(3, 1, 8, 8), mask_weight=torch.rand(SHAPE))),
         "mask of shape (3, 1, 8, 8): expected (3, 1, 32, 37)",
+    ),
+    ("perturb", view(IMAGES.double()), "image of torch.float64: expected torch.float32"),
+    ("perturb", value([replace(VIEW, batch=IMAGES)]), "batch as a Tensor: expected a Batch"),
+    ("perturb", known(label=BATCH.label[:2]), "label of shape (2,): expected (3,)"),
+    (
+        "perturb",
+        known(label=BATCH.label.int()),
+        "label of torch.int32 on cpu: expected torch.int64 on",
+    ),
+    ("perturb", known(label=BATCH.label + 3), "label of known rows with values from "),
+    ("perturb", known(label=[0, 1, 2]), "label as a list: expected a tensor (3,)"),
+    ("perturb", known(mask=BATCH.mask[..., 1:]), "mask of shape (3, 1, 32, 36): expected (3, 1, "),
+    ("perturb", known(mask=2 * torch.ones(SHAPE)), "mask of known rows with values from 2 to 2: "),
+    (
+        "perturb",
+        known(mask=torch.ones(SHAPE).bool()),
+        "mask of torch.bool on cpu: expected torch.fl",
+    ),
+    ("perturb", known(has_mask=torch.ones(3)), "has_mask of torch.float32 on cpu: expected torch"),
+    ("perturb", known(has_label=None), "has_label as None: expected a tensor (3,)"),
+    (
+        "perturb",
+        known(region=torch.ones(3, 1, 8, 8)),
+        "region of shape (3, 1, 8, 8): expected (3, ",
+    ),
+    (
+        "perturb",
+        known(region=2 * torch.ones(SHAPE)),
+        "region with values from 2 to 2: expected val",
     ),
     ("on_features", value((torch.zeros(3, 4, 1, 1),)), "feature maps of shape (3, 4, 1, 1): "),
 ]
@@ -258,6 +298,10 @@ ALLOWED: list[tuple[str, Answer]] = [
     ("backbone's loss", value({})),
     ("explainer's loss", value(None)),
     ("perturb", view(IMAGES.clamp(0, 1) + 1e-6, PseudoLabels())),
+    ("perturb", known(label=torch.zeros(3, dtype=torch.long), mask=BATCH.mask.flip(-1))),
+    ("perturb", known(has_mask=torch.zeros(3).bool(), mask=NAN * torch.zeros(SHAPE))),
+    ("perturb", known(image=IMAGES.bfloat16(), region=torch.ones(SHAPE))),
+    ("fuser's loss", term(total=torch.zeros(3), count=torch.zeros(3))),
     ("diagnose", value({"error": torch.tensor(0.5)})),
     ("loss_ramp", value(Ramp(start="3epochs"))),
 ]
@@ -276,7 +320,18 @@ def test_one_transfer_brings_the_ends_of_a_whole_answer(monkeypatch: pytest.Monk
     CALLS["fuse"](labels())
     CALLS["perturb"](view())
     CALLS["fuser's loss"](term())
-    assert [len(tensor) for tensor in transfers] == [10, 12, 4]
+    assert [len(tensor) for tensor in transfers] == [10, 12, 6]
+
+
+def test_what_is_known_of_a_row_is_not_made_up() -> None:
+    nothing = torch.zeros(3).bool()
+    given = replace(VIEW, batch=replace(BATCH, has_label=nothing, has_mask=nothing))
+    for name in ("has_label", "has_mask"):
+        risen = replace(given.batch, **{name: torch.tensor([False, True, False])})
+        answer = value([given, replace(given, batch=risen)])
+        told = f"^Mine: perturb gave {name} of rows that had none, with values from 0 to 1: expecte"
+        with pytest.raises(FaultError, match=told):
+            guard.perturb(part(Perturbation, "perturb", answer), given, BATCH)
 
 
 def test_evidence_is_detached_and_of_its_family() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.interfaces import LossTerm, Prediction, PseudoLabels, Task, View
+from pseudolabel_kit.interfaces import Batch, LossTerm, Prediction, PseudoLabels, Task, View
 from pseudolabel_kit.plugin.blame import RefusedError
 
 SLACK = 1e-4  # beyond a range, for what rounding does; of low precision, one of its steps
@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Range:
-    """A tensor whose values must be finite and lie from `low` to `high`."""
+    """A tensor whose values must be finite and lie from `low` to `high`, give or take `slack`."""
 
     name: str
     values: Tensor
@@ -34,7 +34,7 @@ class Range:
 
     def holds(self, least: float, most: float) -> bool:
         """Whether these ends are within; NaN is not."""
-        slack = max(self.slack, torch.finfo(self.values.dtype).eps)
+        slack = self.slack and max(self.slack, torch.finfo(self.values.dtype).eps)
         within = self.low - slack <= least and most <= self.high + slack
         return within and math.isfinite(least) and math.isfinite(most)
 
@@ -181,9 +181,16 @@ def loss_terms(found: object, rows: int) -> dict[str, LossTerm]:
     for name, term in found.items():
         if not isinstance(name, str) or not isinstance(term, LossTerm):
             raise RefusedError(f"{name!r}: {_kind(term)}: expected a LossTerm by its name")
-        for what, values in vars(term).items():
-            named = f"'{name}' with a {what}"
-            ranges.append(Range(named, tensor(values, named, (rows,)), -math.inf, math.inf))
+        total, count = (
+            tensor(getattr(term, what), f"'{name}' with a {what}", (rows,))
+            for what in ("total", "count")
+        )
+        uncounted = total.detach().where(count == 0, 0)
+        ranges += [
+            Range(f"'{name}' with a total", total, -math.inf, math.inf),
+            Range(f"'{name}' with a count", count, 0, math.inf, slack=0),
+            Range(f"'{name}' with a total of rows that count 0,", uncounted, 0, 0, slack=0),
+        ]
     require(*ranges)
     return dict(found)
 
@@ -194,13 +201,53 @@ def views(found: object, given: View, task: Task) -> list[View]:
         raise RefusedError(f"{_kind(found)}: expected a sequence of View")
     if not found:
         raise RefusedError("no view: expected at least one")
-    image, ranges = given.batch.image, []
+    ranges = []
     for view in found:
-        shown = tensor(view.batch.image, "image", tuple(image.shape), device=image.device)
-        ranges.append(Range("image", shown, 0, 1))
-        ranges += label_ranges(view.pseudo, image, task)
+        ranges += batch_ranges(view.batch, given.batch, task)
+        ranges += label_ranges(view.pseudo, given.batch.image, task)
     require(*ranges)
     return list(found)
+
+
+def batch_ranges(found: object, given: Batch, task: Task) -> list[Range]:
+    """The ranges that rows must keep which were made of given ones; types and shapes, too.
+
+    What is known of a row may be moved with its pixels or forgotten, but not be made up.
+    """
+    if not isinstance(found, Batch):
+        raise RefusedError(f"batch as {_kind(found)}: expected a Batch")
+    image = given.image
+    shown = tensor(found.image, "image", tuple(image.shape), device=image.device)
+    if torch.promote_types(shown.dtype, image.dtype) != image.dtype:
+        raise RefusedError(f"image of {shown.dtype}: expected {image.dtype}")
+    ranges = [Range("image", shown, 0, 1)]
+    for name, most in (("label", len(task.classes) - 1), ("mask", 1)):
+        flag = f"has_{name}"
+        values, known = _as_given(found, given, name), _as_given(found, given, flag)
+        if values is not getattr(given, name):
+            rows = known.view(-1, *[1] * (values.dim() - 1))
+            ranges.append(Range(f"{name} of known rows", values.where(rows, 0).float(), 0, most))
+        if known is not getattr(given, flag):
+            risen = (known & ~getattr(given, flag)).float()
+            ranges.append(Range(f"{flag} of rows that had none,", risen, 0, 0))
+    if found.region is not None and found.region is not given.region:
+        shape = (len(image), 1, *image.shape[2:])
+        region = tensor(found.region, "region", shape, device=image.device)
+        ranges.append(Range("region", region, 0, 1))
+    return ranges
+
+
+def _as_given(found: Batch, given: Batch, name: str) -> Tensor:
+    """A tensor of a batch, which must be like the given one."""
+    value, like = getattr(found, name), getattr(given, name)
+    if not isinstance(value, Tensor):
+        raise RefusedError(f"{name} as {_kind(value)}: expected a tensor {tuple(like.shape)}")
+    if value.shape != like.shape:
+        raise RefusedError(f"{name} of shape {tuple(value.shape)}: expected {tuple(like.shape)}")
+    if (value.dtype, value.device) != (like.dtype, like.device):
+        is_, was = (f"{each.dtype} on {each.device}" for each in (value, like))
+        raise RefusedError(f"{name} of {is_}: expected {was}")
+    return value
 
 
 def _kind(found: object) -> str:
