@@ -69,11 +69,6 @@ class Thawed(Sound):
     __setattr__ = object.__setattr__
 
 
-@offends(FROZEN, "'gamma' of NotDecorated cannot be given: it is no dataclass", "@dataclass")
-class NotDecorated(Plain):
-    gamma: float = 2.0
-
-
 # nor can a list be written in a reference
 @offends(FROZEN, "option 'weights' holds a list, which can", "tuple", frozenset({WRITTEN}))
 @dataclass(frozen=True, kw_only=True)

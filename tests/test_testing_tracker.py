@@ -71,7 +71,7 @@ STEP, EPOCH, LABEL = (
 END = "outcome):\n        pass"
 
 OFFENCES = [
-    ("plk_step_ended", "plk_step_endet", "observes", "Observer is no observer: unknown hook"),
+    ("plk_step_ended", "plk_step_endet", "observes", "Observer is no observer: there is no hook"),
     ("(self, measures)", "(self, mesures)", "observes", "'mesures'"),
     ("@hookimpl\n    def", "def", "observes", "lacks @hookimpl"),
     ("return Observer(run)", "return run.rank", "observes", "observe raised AttributeError"),

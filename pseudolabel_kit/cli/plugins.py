@@ -17,6 +17,6 @@ def plugins() -> None:
 
 
 app.command("list")(list_parts)
-app.command("show")(show)
 app.command("new", epilog=new_plugin.EPILOG)(new_plugin.new)
 app.command("check", epilog=check_plugin.EPILOG)(check_plugin.check)
+app.command("show")(show)

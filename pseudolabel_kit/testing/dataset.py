@@ -146,7 +146,7 @@ class DatasetConformance(OptionConformance):
         """Where another value of an option gives other rows or pixels, the fingerprint differs."""
         with sound("reading", self.part()):
             known = digest(self.reference)
-        for option, reference in self.variants():
+        for option, reference in self._variants():
             try:
                 other = digest(reference)
             except Exception:  # a value of ours that the data may not have

@@ -10,7 +10,7 @@ from inspect import signature
 from pseudolabel_kit.errors import UserError
 from pseudolabel_kit.interfaces import Model
 from pseudolabel_kit.plugin.blame import place
-from pseudolabel_kit.plugin.discovery import in_a_line
+from pseudolabel_kit.plugin.line import in_a_line
 
 _MISFIT = re.compile(r"(\w+)\(\) (got|takes|missing) ")  # what Python says of a call's arguments
 

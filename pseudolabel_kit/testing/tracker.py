@@ -16,6 +16,7 @@ import pluggy
 import torch
 
 from pseudolabel_kit.config import Config
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.component import Kind
 from pseudolabel_kit.plugin.hooks import Outcome, manager
@@ -134,9 +135,9 @@ class TrackerConformance(OptionConformance):
             observer = part.observe(run)
         try:
             return manager(self.reference, observer)
-        except pluggy.PluginValidationError as error:
+        except PluginError as error:
             raise ConformanceError(
-                f"{type(observer).__name__} is no observer: {' '.join(str(error).split())}",
+                f"{type(observer).__name__} is no observer: {error}",
                 "mark its hooks with @hookimpl, named and signed as in the contract",
             ) from error
 
