@@ -15,10 +15,10 @@ Net = TypeVar("Net", bound=nn.Module)
 def isolated(model: Net) -> Iterator[Net]:
     """The model in eval mode and without trainable parameters, for as long as the block lasts.
 
-    Afterwards, also after an exception, every submodule's mode, every parameter's `.grad` and
-    `requires_grad`, all module hooks and all buffers are as they were. Inside, buffers are
-    copies and `.grad` is None, so that not even in-place changes reach the originals. The
-    parameters' values are neither copied nor guarded.
+    Afterwards, also after an exception, every submodule is in its place and in its mode, every
+    parameter is in its place with its `.grad` and `requires_grad`, and all module hooks and all
+    buffers are as they were. Inside, buffers are copies and `.grad` is None, so that not even
+    in-place changes reach the originals. The parameters' values are neither copied nor guarded.
 
     >>> model = nn.Linear(1, 1)
     >>> with isolated(model):
@@ -35,7 +35,8 @@ def isolated(model: Net) -> Iterator[Net]:
             parameter.requires_grad_(False)
         for module in model.modules():
             undo.callback(_restore_module, module, module.training, _hooks(module))
-            undo.callback(_restore_dict, module._buffers, dict(module._buffers))
+            for table in (module._modules, module._parameters, module._buffers):
+                undo.callback(_restore_dict, table, dict(table))
             for name, buffer in module._buffers.items():
                 if buffer is not None:  # a buffer that two modules share stays one
                     module._buffers[name] = copies.setdefault(id(buffer), buffer.detach().clone())

@@ -144,6 +144,10 @@ class Remembering(Surveying):
     def loss(self, *given: Any) -> Mapping[str, LossTerm]:
         return harmed("fuser_loss", super().loss(*given))  # type: ignore[no-any-return]
 
+    def calibrate(self, held: Any) -> None:
+        self.state.get_buffer("labelled").add_(len(list(held)))  # type: ignore[union-attr]
+        harmed("calibrate", None)
+
     def survey(self, *given: Any) -> None:
         super().survey(*given)
         harmed("survey", None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Site
 from failing_parts import HARM, METHOD, Planting, boom, install, stopped
 from tiny import assembled, records, refused, same, tensors_of, tiny, toml_of
@@ -14,7 +15,9 @@ from tiny import assembled, records, refused, same, tensors_of, tiny, toml_of
 from pseudolabel_kit.cli import training
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.engine import run as run_module
+from pseudolabel_kit.engine import undo
 from pseudolabel_kit.engine.failure import StoppedError, resumable_step
+from pseudolabel_kit.engine.finite import DivergedError
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.interfaces import PseudoLabels
@@ -83,6 +86,46 @@ def test_a_failing_survey_loses_nothing(tmp_path: Path) -> None:
     train(out=run, resume=True)
     assert same(tensors_of(whole), tensors_of(run))
     assert records(whole) == records(run)
+
+
+def test_a_failing_calibration_loses_nothing(tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(tiny(METHOD), out=whole)
+    told = stopped(run, Planting(calibrate=[2]))
+    assert told.startswith("fuser 'failing' of plugin 'worse': calibrate raised ValueError: boom")
+    assert ", after step 2; " in told
+    assert told.endswith("goes on from step 2")
+    train(out=run, resume=True)
+    assert same(tensors_of(whole), tensors_of(run))
+    assert records(whole) == records(run)
+
+
+@pytest.mark.parametrize("method", ["explain", "forward"])
+def test_what_fails_under_a_calibration_is_not_the_fuser_s_fault(
+    method: str, tmp_path: Path
+) -> None:
+    loop = assembled(tmp_path / "run", METHOD)
+    HARM[method] = boom
+    with pytest.raises(FaultError, match=rf"worse': {method} raised ValueError: boom"):
+        loop.calibrate()
+    HARM.clear()
+    next(loop.learner.model.parameters()).data.fill_(torch.nan)
+    with pytest.raises(DivergedError):
+        loop.calibrate()
+
+
+def test_a_step_whose_large_memory_has_moved_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo, "COPIED", 0)
+    run = tmp_path / "run"
+    told = stopped(run, Planting(fuse=[4]), {"train": {"checkpoint_every": 2}})
+    assert ", in step 5, which had changed weights or a large memory, so that it cannot " in told
+    assert told.endswith("goes on from step 4")
+    whole = tmp_path / "whole"
+    train(tiny(METHOD, {"train": {"checkpoint_every": 2}}), out=whole)
+    train(out=run, resume=True)
+    assert same(tensors_of(whole), tensors_of(run))
 
 
 def test_l_u_that_waits_for_a_measure_begins_after_a_checkpoint(tmp_path: Path) -> None:

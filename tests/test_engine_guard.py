@@ -12,6 +12,7 @@ from plk_support import begun, make_batch, make_evidence, make_prediction, make_
 from torch import Tensor, nn
 
 from pseudolabel_kit.engine import guard
+from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.interfaces import (
     Backbone,
     Explainer,
@@ -332,6 +333,14 @@ def test_what_is_known_of_a_row_is_not_made_up() -> None:
         told = f"^Mine: perturb gave {name} of rows that had none, with values from 0 to 1: expecte"
         with pytest.raises(FaultError, match=told):
             guard.perturb(part(Perturbation, "perturb", answer), given, BATCH)
+
+
+def test_a_fuser_whose_labels_nobody_can_learn_is_named() -> None:
+    labels_alone = PseudoLabels(label=torch.full((3, 3), 1 / 3), label_weight=torch.ones(3))
+    fuser = part(Fuser, "fuse", value(labels_alone))
+    segments = replace(make_prediction(), class_logits=None)
+    with pytest.raises(PluginError, match=r"^Mine: L_u: this backbone does not classify:"):
+        guard.consistent(fuser, segments, labels_alone, segments, 3)
 
 
 def test_evidence_is_detached_and_of_its_family() -> None:

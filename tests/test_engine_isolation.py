@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ from conftest import Site
 from failing_parts import HARM, METHOD, WARN, Planting, boom, install, stopped
 from tiny import assembled, records, same, tensors_of, tiny
 
+from pseudolabel_kit.engine.failure import StoppedError
+from pseudolabel_kit.engine.guard import Failed
+from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
-from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.errors import ConfigError, PluginError, RunError
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +117,74 @@ def test_a_rehearsal_warns_of_a_failure_and_refuses_what_does_not_fit(tmp_path: 
     HARM["explain"] = misfit
     with warnings.catch_warnings(), pytest.raises(PluginError, match=r"has nothing to see$"):
         assembled(tmp_path / "other", METHOD, WARN)
+
+
+def test_a_module_that_it_swapped_is_put_back(tmp_path: Path) -> None:
+    def swap(answer: Any) -> None:
+        loop.learner.model.net = torch.nn.Identity()
+        raise ValueError("boom")
+
+    loop = assembled(tmp_path / "run", METHOD, WARN)
+    loop.progress.consistency_began = 0
+    net = loop.learner.model.get_submodule("net")
+    HARM["explain"] = swap
+    loop.train()
+    assert loop.learner.model.get_submodule("net") is net
+
+
+@pytest.mark.parametrize("teacher", ["self", "ema"])
+@pytest.mark.parametrize("layer", [{}, WARN])
+def test_weights_that_it_changed_before_are_never_trained_nor_saved(
+    layer: Any, teacher: str, tmp_path: Path
+) -> None:
+    run, layers = tmp_path / "run", ({"method": {"teacher": teacher}}, layer)
+    loop = assembled(run, METHOD, *layers)
+    loop.progress.consistency_began = 0
+
+    def wipe(answer: Any) -> None:
+        with torch.no_grad():
+            for weight in loop.learner.teacher().parameters():
+                weight.zero_()
+        raise ValueError("boom")
+
+    HARM["explain"] = wipe
+    kept = "in step 1, which had changed weights or a large memory, so that it cannot be kept; "
+    spared = "; it cannot be left out, as weights or a large memory had changed before it failed, "
+    with pytest.raises(StoppedError) as error:
+        loop.train()
+    told = str(error.value)
+    assert told.startswith("explainer 'failing' of plugin 'worse': explain raised ValueError: boom")
+    assert kept in told
+    assert (spared in told) is bool(layer)
+    assert told.endswith("begins anew")
+
+
+@pytest.mark.parametrize("kind", [ConfigError, RunError, SystemExit, MemoryError])
+def test_it_is_left_out_whatever_it_raised(kind: type[BaseException], tmp_path: Path) -> None:
+    def leave(answer: Any) -> None:
+        raise kind("enough")
+
+    run = tmp_path / "run"
+    spared(run, after=[4], harm=leave)
+    (warned,) = events(run, "left out, now")
+    assert warned[1].startswith("explainer 'failing' of plugin 'worse': ")
+
+
+def test_what_it_held_in_memory_is_let_go(tmp_path: Path) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def grasp(answer: torch.Tensor) -> None:
+        held.append(weakref.ref(answer))
+        raise MemoryError
+
+    loop = assembled(tmp_path / "run", METHOD, WARN)
+    HARM["explain"] = grasp
+    failed: Failed = {}
+    model, method = loop.learner.model, loop.learner.method
+    pseudo_label(model, method, torch.zeros(1, 1, 32, 32), debias=True, failed=failed)
+    assert "explain ran out of memory" in str(failed["failing"])
+    gc.collect()
+    assert [each() for each in held] == [None]
 
 
 def test_a_predictor_warns_of_what_it_leaves_out(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class Net(nn.Module):
 def state(model: nn.Module) -> dict[str, object]:
     """All that foreign code may not change, in a form that compares with ==."""
     return {
+        "modules": [(name, id(m)) for name, m in model.named_modules()],
+        "parameters": [(name, id(p)) for name, p in model.named_parameters()],
         "mode": [m.training for m in model.modules()],
         "trainable": [p.requires_grad for p in model.parameters()],
         "grad": [
@@ -55,6 +57,10 @@ def vandalise(model: nn.Module) -> None:
         module.register_forward_pre_hook(lambda *_: None, with_kwargs=True)
     model.get_buffer("table").add_(1)
     model.register_buffer("left_behind", torch.zeros(1))
+    model.shared = nn.Identity()
+    model.norm = None
+    model.first.weight = nn.Parameter(torch.zeros(2, 2))
+    model.register_parameter("added", nn.Parameter(torch.zeros(1)))
 
 
 def test_inside_it_is_in_eval_mode_and_nothing_is_trainable() -> None:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 from pseudolabel_kit.engine import checkpoint
 from pseudolabel_kit.engine.finite import DivergedError
 from pseudolabel_kit.engine.gradients import told_by_term
+from pseudolabel_kit.engine.tensors import beside
 from pseudolabel_kit.engine.undo import undone
 from pseudolabel_kit.errors import PluginError, RunError
 from pseudolabel_kit.files import write_text
 
 if TYPE_CHECKING:
     from pseudolabel_kit.engine.loop import Loop
+
+
+CHANGED = ", which had changed weights or a large memory, so that it cannot be kept"
 
 
 class StoppedError(PluginError):
@@ -55,22 +59,24 @@ def resumable(loop: Loop) -> Iterator[None]:
 def resumable_step(loop: Loop) -> Iterator[None]:
     """Around a step until its weights move: a step that a part fails in was never begun.
 
-    With several processes the others wait in the step, and nothing can be saved.
+    With several processes the others wait in the step, and nothing can be saved; nor can it be
+    where something had changed that is not copied each time (see `Undo`).
 
     Raises:
         StoppedError: a part failed; the run goes on with this very step.
         RunError: training diverged.
     """
     try:
-        with told_by_term(loop), undone(loop.learner):
+        with told_by_term(loop), undone(loop.learner, *beside(loop).values()) as undo:
             yield
     except DivergedError as error:
         raise _diverged(loop, error, f"in step {loop.progress.step + 1}") from error
     except PluginError as error:
-        if loop.fabric.world_size == 1:
+        if loop.fabric.world_size == 1 and undo.whole:
             with suppress(RunError):  # a full disk: then an earlier checkpoint is named
                 loop.save()
-        raise _stopped(loop, error, f"in step {loop.progress.step + 1}") from error
+        when = f"in step {loop.progress.step + 1}{'' if undo.whole else CHANGED}"
+        raise _stopped(loop, error, when) from error
 
 
 def _diverged(loop: Loop, error: DivergedError, when: str) -> RunError:

@@ -37,9 +37,10 @@ from pseudolabel_kit.interfaces import (
     View,
 )
 from pseudolabel_kit.isolate import isolated
-from pseudolabel_kit.plugin.blame import RefusedError, blamed
+from pseudolabel_kit.plugin.blame import FaultError, RefusedError, blamed
 from pseudolabel_kit.plugin.moment import PATTERN, WRITTEN
 
+TRACE = "it cannot be left out, as weights or a large memory had changed before it failed"
 SUPERVISED = ("classification", "segmentation")
 
 Failed: TypeAlias = dict[str, PluginError | None]
@@ -165,18 +166,25 @@ def spared(
 ) -> Iterator[None]:
     """Where `failed` is given, a failure is noted there instead, and leaves no trace.
 
-    What the explainer drew at random, remembered or did to the model is undone.
+    What the explainer drew at random, remembered or did to the model is undone. Where it cannot
+    be (see `Undo`), as of values of weights, the failure is not spared.
+
+    Raises:
+        PluginError: as the explainer failed, where that left a trace or `failed` is None.
     """
     if failed is None:
         yield
         return
     put_back = random_state(model)
     try:
-        with isolated(model), undone(explainer.state or nn.Module()):
+        with isolated(model), undone(explainer.state or nn.Module(), model) as undo:
             yield
     except PluginError as error:
+        if not undo.whole:
+            raise FaultError(f"{error}; {TRACE}") from error
         put_back()
-        failed[reference] = error
+        kind = FaultError if isinstance(error, FaultError) else PluginError
+        failed[reference] = kind(str(error))  # the traceback of `error` holds on to tensors
     else:
         failed.setdefault(reference, None)
 

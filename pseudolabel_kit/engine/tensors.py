@@ -27,7 +27,7 @@ def gathered(loop: Loop) -> dict[str, Tensor]:
     """The tensors of the learner, the optimiser and the models beside the learner, by name."""
     tensors = checkpoint.prefixed("learner", loop.learner.state_dict())
     tensors |= checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(loop.optimiser))
-    for name, model in _beside(loop).items():
+    for name, model in beside(loop).items():
         tensors |= checkpoint.prefixed(name, model.state_dict())
     return tensors
 
@@ -51,7 +51,7 @@ def put_back(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
                 f"to the version that wrote it, or train anew: {_anew(loop)}"
             ) from error
     checkpoint.restore_optimiser(loop.optimiser, checkpoint.under("optimiser", tensors))
-    for name, model in _beside(loop).items():
+    for name, model in beside(loop).items():
         model.load_state_dict(checkpoint.under(name, tensors))
 
 
@@ -62,7 +62,7 @@ def _anew(loop: Loop) -> str:
     return shlex.join(map(str, words))
 
 
-def _beside(loop: Loop) -> dict[str, nn.Module]:
+def beside(loop: Loop) -> dict[str, nn.Module]:
     """The models that are no part of the learner."""
     copies = {"average": loop.average, "frozen": loop.frozen}
     return {name: each.model for name, each in copies.items() if each}
