@@ -18,7 +18,7 @@ from pseudolabel_kit.errors import PluginError
 from pseudolabel_kit.plugin.component import CONTRACT, MODULE, NAME, Component
 from pseudolabel_kit.plugin.hooks import PROJECT, manager
 from pseudolabel_kit.plugin.light import lightly
-from pseudolabel_kit.plugin.line import in_a_line as in_a_line
+from pseudolabel_kit.plugin.line import in_a_line
 from pseudolabel_kit.plugin.trace import traced
 
 GROUP = PROJECT
