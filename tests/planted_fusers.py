@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,9 @@ class Learned(Sound):
         return found
 
 
+Held: TypeAlias = Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]
+
+
 class Surveying(Sound):
     """Labels by the whole pool, and counts nothing before it has seen it."""
 
@@ -113,6 +116,25 @@ class Surveying(Sound):
 
 def room(module: nn.Module, saved: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     module.features = torch.empty_like(saved[f"{prefix}features"])
+
+
+class Calibrated(Sound):
+    """Scales its masks by what held-out rows show."""
+
+    def make_state(self, task: Task) -> nn.Module:
+        state = nn.Module()
+        state.register_buffer("scale", torch.ones(()))
+        return state
+
+    def calibrate(self, held: Held) -> None:
+        assert self.state is not None
+        known = [(batch.mask[batch.has_mask], batch.has_mask) for _, _, batch in held]
+        if sum(int(has.sum()) for _, has in known):
+            self.state.get_buffer("scale").copy_(torch.cat([mask for mask, _ in known]).mean())
+
+    def spoil(self, mask: Tensor) -> Tensor:
+        assert self.state is not None
+        return (mask * self.state.get_buffer("scale")).float()
 
 
 @cache

@@ -14,7 +14,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import Site
-from planted_fusers import Cached, Counting, Learned, Noisy, Sound, Surveying, Tying, labels
+from planted_fusers import (
+    Cached,
+    Calibrated,
+    Counting,
+    Held,
+    Learned,
+    Noisy,
+    Sound,
+    Surveying,
+    Tying,
+    labels,
+)
 from planted_support import ANSWERS, EVERY, Offender, Offenders, faults_of
 from torch import Tensor, nn
 
@@ -29,7 +40,9 @@ offends = Offenders("fuser")
 
 
 @pytest.mark.parametrize(
-    "part", [Sound, Counting, Noisy, Learned, Surveying, Cached, Tying], ids=lambda p: p.__name__
+    "part",
+    [Sound, Counting, Noisy, Learned, Surveying, Calibrated, Cached, Tying],
+    ids=lambda p: p.__name__,
 )
 def test_the_innocent_pass(part: type, site: Site) -> None:
     assert faults_of("fuser", part, site) == {}
@@ -266,6 +279,40 @@ class SwitchesGradientsOff(Sound):
     def spoil(self, mask: Tensor) -> Tensor:
         torch.set_grad_enabled(False)
         return mask
+
+
+# ── calibrating ─────────────────────────────────────────────────────────────────────
+
+
+@offends("it_is_calibrated_by_what_is_known", "whose mask is not known changes", "has_mask")
+class BelievesUnknownMasks(Calibrated):
+    def calibrate(self, held: Held) -> None:
+        assert self.state is not None
+        masks = [batch.mask for _, _, batch in held]
+        self.state.get_buffer("scale").copy_(torch.cat(masks).mean())
+
+
+@offends("it_is_calibrated_by_what_is_known", "before it is calibrated", "holdout")
+class MustBeCalibrated(Calibrated):
+    def make_state(self, task: Task) -> nn.Module:
+        state = super().make_state(task)
+        state.get_buffer("scale").fill_(-1)
+        return state
+
+    def spoil(self, mask: Tensor) -> Tensor:
+        assert self.state is not None
+        if self.state.get_buffer("scale") < 0:
+            raise RuntimeError("not calibrated yet")
+        return super().spoil(mask)
+
+
+@offends("it_is_calibrated_by_what_is_known", "held.*changed|edited", "clone|copy")
+class EditsHeldRows(Calibrated):
+    def calibrate(self, held: Held) -> None:
+        kept = list(held)
+        for _, _, batch in kept:
+            batch.mask.zero_()
+        super().calibrate(kept)
 
 
 @pytest.mark.parametrize("offender", offends.all, ids=str)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from pseudolabel_kit.testing.settings import restored, seeded
 from pseudolabel_kit.testing.witness import tensors, unedited, untouched
 
 SURE = 200.0  # a logit whose sigmoid is 1 in float32, and whose contrary's is 0
+Held: TypeAlias = tuple[Prediction, Mapping[str, Evidence], Batch]
 FLAT: Sequence[tuple[float, float]] = (  # logits and evidence: of one mind, then of two
     (0.0, 0.0),
     (SURE, 1.0),
@@ -78,8 +79,9 @@ class FuserConformance(RowConformance):
         rules.pseudo_labels(answer, rows, task)
 
     def begun(self, task: Task) -> Any:
-        """The fuser as it is once L_u has joined: one that surveys has surveyed."""
+        """The fuser as it is once L_u has joined: calibrated, and one that surveys has surveyed."""
         part = super().begun(task)
+        self._calibrate(part, _held(task))
         if type(part).survey is not Fuser.survey:
             model = make_model(task)
             with isolated(model):
@@ -185,6 +187,45 @@ class FuserConformance(RowConformance):
         model, rows = make_model(task), _pool(task)
         with untouched("survey", model), unedited("survey", rows=rows):
             self._survey(part, model, rows)
+
+    def test_it_is_calibrated_by_what_is_known(self) -> None:
+        """`calibrate` learns of rows with masks alone, edits nothing, and `fuse` copes without."""
+        task = self.tasks[0]
+        if type(self.part()).calibrate is Fuser.calibrate:
+            return
+        part = super().begun(task)
+        unknown = "answer before it too: a run may hold nothing out (audit.holdout = 0)"
+        with where("before it is calibrated", unknown):
+            self.sane(self.answer(part, self.arguments(task)), ROWS, task)
+        answers = []
+        for seed in (0, 1):
+            part, held = super().begun(task), _held(task, hidden=seed)
+            with unedited("calibrate", held=held):
+                self._calibrate(part, held)
+            answers.append(self.answer(part, self.arguments(task)))
+        said = "the mask of a row whose mask is not known changes what was learned"
+        self._agree(answers[0], answers[1], said, "leave rows out where batch.has_mask is false")
+        with where("of rows without any known mask", "learn nothing of them"):
+            part = super().begun(task)
+            self._calibrate(part, _held(task, known=False))
+            self.sane(self.answer(part, self.arguments(task)), ROWS, task)
+
+    def _calibrate(self, part: Any, held: Sequence[Held]) -> None:
+        seeded()
+        with restored(), torch.no_grad(), sound("calibrate", part):
+            part.calibrate(iter(held))
+
+
+def _held(task: Task, *, hidden: int = 0, known: bool = True) -> list[Held]:
+    """Two batches of four rows, of which the last has a mask that nobody knows."""
+    found: list[Held] = []
+    for seed in (0, 1):
+        batch = make_batch(4, task, seed)
+        mask = torch.cat([batch.mask[:3], make_batch(1, task, 10 + hidden).mask])
+        has_mask = torch.tensor([known, known, known, False])
+        batch = replace(batch, mask=mask, has_mask=has_mask)
+        found.append((make_prediction(4, task, seed), make_evidence(4, task, seed), batch))
+    return found
 
 
 def _pool(task: Task) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""What this plugin offers. Every `plk` command imports this module: keep torch out of it."""
+"""What this plugin offers. `plk` imports it to list what there is: keep torch out of it."""
 
 from __future__ import annotations
 
