@@ -7,19 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import failing_parts
 import pytest
 import torch
 from conftest import Site
 from failing_parts import HARM, METHOD, WARN, Planting, install, stopped
 from tiny import assembled, records, same, tensors_of, tiny
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudolabel_kit.engine.failure import StoppedError, resumable_step
 from pseudolabel_kit.engine.gradients import differentiate
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.interfaces import LossTerm, Prediction
+from pseudolabel_kit.interfaces import LossTerm, Prediction, Task
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,39 @@ def test_a_term_of_an_explainer_is_its_own(tmp_path: Path) -> None:
     told = NAN.format("loss", "failing")
     with pytest.raises(StoppedError, match=rf"^explainer 'failing' of plugin 'worse': {told}"):
         loop.train()
+
+
+def test_what_a_part_learns_itself_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = failing_parts.Remembering.make_state
+
+    def learning(self: Any, task: Task) -> nn.Module:
+        state = before(self, task)
+        state.register_parameter("slope", nn.Parameter(torch.zeros(())))
+        return state
+
+    monkeypatch.setattr(failing_parts.Remembering, "make_state", learning)
+    loop = ready(tmp_path / "run")
+    slope = loop.learner.states["fuser"].get_parameter("slope")
+    HARM["fuser_loss"] = in_terms(lambda total: total + endless(slope))
+    told = NAN.format("loss", "consistency.mask")
+    with pytest.raises(StoppedError, match=rf"^fuser 'failing' of plugin 'worse': {told}"):
+        loop.train()
+
+
+def test_the_step_is_repeated_as_it_was(tmp_path: Path) -> None:
+    loop, drawn = ready(tmp_path / "run"), list[float]()
+
+    def draw(total: Tensor) -> Tensor:
+        drawn.append(float(torch.rand(())))
+        return endless(total)
+
+    HARM["fuser_loss"] = in_terms(draw)
+    with pytest.raises(StoppedError):
+        loop.train()
+    assert len(drawn) == 2
+    assert drawn[0] == drawn[1]
 
 
 def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:

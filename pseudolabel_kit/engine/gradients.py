@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pseudolabel_kit.engine import contract
 from pseudolabel_kit.engine.contract import Range
-from pseudolabel_kit.engine.finite import DivergedError, require_weights
+from pseudolabel_kit.engine.finite import DivergedError
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import CONSISTENCY
 from pseudolabel_kit.engine.undo import undone
@@ -63,12 +63,11 @@ def told_by_term(loop: Loop) -> Iterator[None]:
     Raises:
         FaultError: of the part whose term it was, or of the backbone.
         PluginError: every term by itself is sound; all are named.
-        DivergedError: likewise, and the gradients are not finite.
+        DivergedError: likewise, but their sum has gradients that are not finite.
     """
     try:
         yield
     except GradientError as error:
-        require_weights(p for p in loop.learner.parameters() if p.requires_grad)
         with undone(loop.learner):
             terms = _accuse(loop)
         if error.__cause__ is None:
