@@ -89,6 +89,10 @@ def test_an_unknown_name_brings_the_nearest_and_the_broken(site: Site) -> None:
             "\n1 / 0",
             "cannot be imported: ZeroDivisionError: division by zero ({site}/parts_a.py:2)",
         ),
+        (
+            "from pseudolabel_kit.errors import PluginError\nraise PluginError('install it')",
+            "cannot be imported: install it$",
+        ),
         ("raise SystemExit", "cannot be imported: SystemExit ({site}/parts_a.py:1)"),
         ("def f(:", "cannot be imported: SyntaxError: invalid syntax (parts_a.py, line 1)"),
         ("class Mime: pass", "has no attribute 'Mine' (did you mean 'Mime'?)"),
@@ -115,7 +119,7 @@ def test_a_broken_part_is_named_and_leaves_the_others(site: Site, source: str, w
     installed = read()
     with pytest.raises(PluginError, match="fuser 'mine' of plugin 'a'") as caught:
         installed.load(installed.find("fuser", "mine"))
-    assert why.format(site=site.folder) in str(caught.value)
+    assert why.format(site=site.folder) in f"{caught.value}$"
     assert installed.load(installed.find("fuser", "sound")).__name__ == "Mine"
 
 

@@ -112,8 +112,10 @@ class Catalogue:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a stranger's module: it may raise anything when imported
-            why = f"{in_a_line(error)}{place_within(error, target.partition(':')[0])}"
-            raise PluginError(f"{offer.origin} cannot be imported: {why}") from error
+            refuses = isinstance(error, PluginError)  # it says itself what to mend, and where
+            at = "" if refuses else place_within(error, target.partition(":")[0])
+            told = f"{offer.origin} cannot be imported: {in_a_line(error)}{at}"
+            raise PluginError(told) from error
         _check(offer, part)
         return part  # type: ignore[no-any-return]
 
