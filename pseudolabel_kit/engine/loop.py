@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -30,6 +31,8 @@ from pseudolabel_kit.engine.step import CONSISTENCY, Learner
 from pseudolabel_kit.engine.tensors import gathered, put_back
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.isolate import isolated
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -166,14 +169,8 @@ class Loop:
         if (rows := self.streams.held) is not None:
             record = self.audit(rows)
             found = verdict(record)
-            self.log.record(
-                "audit",
-                when="preflight",
-                rows=len(rows),
-                record=record,
-                verdict=found.word,
-                reason=found.reason,
-            )
+            judged = {"record": record, "verdict": found.word, "reason": found.reason}
+            self.log.record("audit", when="preflight", rows=len(rows), **judged)
             worse = found.word == "worse"
             self.log.event("warning" if worse else "info", f"pre-flight audit: {found.reason}")
             if worse and self.config.audit.strict:
@@ -183,21 +180,8 @@ class Loop:
 
     def calibrate(self) -> None:
         """Let a fuser that can learn from rows that nothing was trained on."""
-        method, rows = self.learner.method, self.streams.held
-        if rows is None or not method.calibrates:
-            return
-        failed: guard.Failed = {}
-        seed_everything(self.config.train.seed, self.progress.step, "calibrate")
-        with self.fabric.autocast():
-            watch.calibrate(
-                self.learner.teacher(),
-                method,
-                rows,
-                debias=self.config.loss.debias,
-                device=self.fabric.device,
-                failed=failed if self.learner.isolates else None,
-            )
-        self.log.spared(failed, self.progress.step)
+        if self.streams.held is not None and self.learner.method.calibrates:
+            self.ask(watch.calibrate, self.streams.held)
 
     def end_epoch(self) -> None:
         """Measure val, audit the labels, and keep the weights if they are the best so far."""
@@ -246,10 +230,15 @@ class Loop:
 
     def audit(self, rows: Subset) -> Record:
         """Judge the labels that the teacher would give these rows now; no part remembers them."""
-        seed_everything(self.config.train.seed, self.progress.step, "audit")
-        failed: guard.Failed = {}
         with isolated(self.learner.states):
-            record = watch.audit(
+            return self.ask(watch.audit, rows)
+
+    def ask(self, watched: Callable[..., T], rows: Subset) -> T:
+        """What the teacher makes of rows, between two steps; explainers may be spared."""
+        seed_everything(self.config.train.seed, self.progress.step, watched.__name__)
+        failed: guard.Failed = {}
+        with self.fabric.autocast():
+            found = watched(
                 self.learner.teacher(),
                 self.learner.method,
                 rows,
@@ -258,7 +247,7 @@ class Loop:
                 failed=failed if self.learner.isolates else None,
             )
         self.log.spared(failed, self.progress.step)
-        return record
+        return found
 
     def due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and at the end, happens now."""
