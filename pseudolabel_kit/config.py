@@ -64,7 +64,9 @@ class DataConfig(Section):
     val: Fraction = Field(0.15, description="share for val, where the data names no splits")
     test: Fraction = Field(0.2, description="share for test, where the data names no splits")
     seed: int = Field(0, ge=0, description="draws the splits, apart from train.seed")
-    weak_labels: bool = Field(False, description="train on class labels of unlabelled rows")
+    weak_labels: Fraction = Field(
+        0.0, description="share of the unlabelled rows whose class labels train, whole patients"
+    )
     region: Literal["keep", "black"] = Field("keep", description="what to do outside the region")
     lesion_classes: tuple[str, ...] = Field(
         (), description="classes that can hold lesions; empty = the dataset's own"

@@ -94,7 +94,7 @@ def test_withheld_masks_are_not_even_opened(opened: Callable[..., Store]) -> Non
 
 
 def test_withheld_labels_are_not_in_the_subset(opened: Callable[..., Store]) -> None:
-    subset = opened(listed([sample()], label=1)).subset([0], labels=False)
+    subset = opened(listed([sample()], label=1)).subset([0], labels=())
     batch = subset.batch([0])
     assert (batch.has_label.tolist(), batch.label.tolist()) == ([False], [0])
     assert not any(1 in np.ravel(part) for part in [subset._labels])

@@ -77,6 +77,15 @@ def test_weak_labels_are_read_from_the_start_and_without_masks(tmp_path: Path) -
         assert not batch.has_mask.any()
 
 
+def test_a_share_of_the_unlabelled_rows_has_weak_labels(tmp_path: Path) -> None:
+    share = {"data": {"weak_labels": 0.4}}
+    rows = [assembled(tmp_path / str(i), share).streams.unlabelled for i in range(2)]
+    known = [each.batch(range(len(each))).has_label for each in rows]
+    assert torch.equal(*known)
+    assert 0.3 < float(known[0].float().mean()) < 0.5
+    assert set(rows[0].batch(np.flatnonzero(known[0])).label.tolist()) == {0, 1, 2}, "each class"
+
+
 def test_training_rows_never_know_what_they_should_not(tmp_path: Path) -> None:
     streams = assembled(tmp_path).streams
     everyone = range(len(streams.unlabelled))

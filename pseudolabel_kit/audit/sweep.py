@@ -15,7 +15,7 @@ from pseudolabel_kit.audit.evidence import Kept, answered, kept
 from pseudolabel_kit.audit.findings import DECODER, Findings, Judged, Rows
 from pseudolabel_kit.audit.parts import Parts, choose
 from pseudolabel_kit.data.source import open_store
-from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.splits import Splits, weakly_labelled
 from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine import checkpoint, guard, watch
 from pseudolabel_kit.engine.folder import RunFolder
@@ -207,7 +207,8 @@ def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> 
         return
     data, device = predictor.config.data, predictor.fabric.device
     labelled = store.subset(splits.labelled)
-    unlabelled = store.subset(splits.unlabelled, labels=data.weak_labels, masks=False)
+    weak = weakly_labelled(store.rows, splits.unlabelled, data.weak_labels, data.seed)
+    unlabelled = store.subset(splits.unlabelled, labels=weak, masks=False)
     with isolated(predictor.model), torch.no_grad(), predictor.fabric.autocast():
         guard.survey(
             fuser,

@@ -93,6 +93,16 @@ def hold_out(
     return tuple(sorted(set(labelled) - set(held))), tuple(sorted(held))
 
 
+def weakly_labelled(
+    rows: Sequence[Row], unlabelled: Sequence[int], fraction: float, seed: int
+) -> frozenset[int]:
+    """Unlabelled rows whose class label trains: about `fraction` of them, whole patients."""
+    if fraction >= 1:
+        return frozenset(unlabelled)
+    drawn = draw(rows, patients(rows, unlabelled), fraction, seed, "weak")
+    return frozenset(i for group in drawn for i in group)
+
+
 def patients(rows: Sequence[Row], indices: Iterable[int]) -> list[Group]:
     """The indices by patient, in order of appearance; a row without one is by itself."""
     groups: dict[str | int, list[int]] = defaultdict(list)

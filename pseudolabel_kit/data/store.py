@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,18 @@ class Store:
         """Every row's name."""
         return tuple(row.name for row in self.rows)
 
-    def subset(self, indices: Sequence[int], *, labels: bool = True, masks: bool = True) -> Subset:
-        """Some rows, with their truth or without; what is withheld cannot be got from it."""
+    def subset(
+        self,
+        indices: Sequence[int],
+        *,
+        labels: Container[int] | None = None,
+        masks: bool = True,
+    ) -> Subset:
+        """Some rows, with their truth or without; what is withheld cannot be got from it.
+
+        Args:
+            labels: the rows whose class may be known; None = all.
+        """
         chosen = np.asarray(indices, dtype=np.int64)
         regions = any(row.has_region for row in self.rows)
         return Subset(
@@ -100,7 +110,7 @@ class Store:
             names=tuple(self.rows[i].name for i in chosen),
             patients=tuple(self.rows[i].patient for i in chosen),
             _images=_map(self.folder, "images"),
-            _labels=_labels(self.rows, chosen, known=labels),
+            _labels=_labels(self.rows, chosen, labels),
             _masks=_Planes.of(self, "masks", chosen, known=masks),
             _regions=_Planes.of(self, "regions", chosen, known=True) if regions else None,
         )
@@ -175,9 +185,9 @@ class _Planes:
         return moved.to(torch.float32), torch.from_numpy(has).to(device)
 
 
-def _labels(rows: Sequence[Row], chosen: Slots, *, known: bool) -> Slots:
-    labels = [-1 if not known or (label := rows[i].label) is None else label for i in chosen]
-    return np.array(labels, dtype=np.int64)
+def _labels(rows: Sequence[Row], chosen: Slots, known: Container[int] | None) -> Slots:
+    labels = (rows[i].label if known is None or i in known else None for i in chosen.tolist())
+    return np.array([-1 if label is None else label for label in labels], dtype=np.int64)
 
 
 def _map(folder: Path, what: str) -> NDArray[Any]:

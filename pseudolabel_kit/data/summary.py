@@ -85,7 +85,7 @@ def same_images(store: Store, splits: Splits) -> list[tuple[int, int]]:
     """
     sides = {i: split for split in SPLITS for i in getattr(splits, split)}
     broad = {i: s if s in ("val", "test") else "train" for i, s in sides.items()}
-    subset = store.subset(range(len(store.rows)), labels=False, masks=False)
+    subset = store.subset(range(len(store.rows)), labels=(), masks=False)
     first: dict[bytes, int] = {}
     pairs = []
     for start in range(0, len(subset), CHUNK):

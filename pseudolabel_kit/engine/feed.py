@@ -45,7 +45,7 @@ class Feed:
 
     def step(self, number: int, weights: Mapping[str, float]) -> Step:
         """A step's rows, with the weights of its loss terms."""
-        needed = weights[CONSISTENCY] > 0 or self.config.data.weak_labels
+        needed = weights[CONSISTENCY] > 0 or self.config.data.weak_labels > 0
         pool = self.pool() if needed else np.arange(0)
         everyone, batch = np.arange(len(self.labelled)), self.config.train.batch_size
         return Step(

@@ -13,7 +13,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
-from pseudolabel_kit.data.splits import Splits, hold_out
+from pseudolabel_kit.data.splits import Splits, hold_out, weakly_labelled
 from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.average import Average
@@ -37,7 +37,7 @@ class Streams:
         early: the labelled rows that train before L_u joins; the rest audit it.
         held: labelled rows kept from training until L_u joins, or for good where a fuser
             learns from them; None where nothing is held.
-        unlabelled: without masks, and without labels unless `data.weak_labels`.
+        unlabelled: without masks, and without labels but for `data.weak_labels`.
         audited: unlabelled rows WITH what is known of them: read by the audit alone.
         val: measured during training.
     """
@@ -85,12 +85,13 @@ def make_streams(
     early, held = hold_out(store.rows, splits.labelled, fraction, seed, store.lesion_classes)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
+    weak = weakly_labelled(store.rows, splits.unlabelled, config.data.weak_labels, seed)
     audited = sorted(splits.unlabelled[i] for i in order[: config.audit.rows])
     return Streams(
         labelled=store.subset(early if calibrates else splits.labelled),
         early=store.subset(early),
         held=store.subset(held) if held else None,
-        unlabelled=store.subset(splits.unlabelled, labels=config.data.weak_labels, masks=False),
+        unlabelled=store.subset(splits.unlabelled, labels=weak, masks=False),
         audited=store.subset(audited),
         val=store.subset(splits.val),
     )
