@@ -131,7 +131,10 @@ def test_images_too_small_for_the_network_are_refused(
     write_dataset(tmp_path / "data", side=16)
     toml = toml_of(tiny(), tmp_path / "tiny.toml")
     told = refused(training(tmp_path / "data", toml, tmp_path / "out"), capsys)
-    assert told == ("vgg-multiscale: images of 16x16 pixels are too small: expected at least 32x32")
+    assert told == (
+        "backbone 'vgg-multiscale:width=0.0625' of plugin 'calibrated': images of 16x16 pixels "
+        "are too small: expected at least 32x32"
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -84,5 +84,5 @@ def test_without_pixels_nothing_is_trained() -> None:
 
 def test_classes_without_a_rival_are_refused() -> None:
     task = Task(channels=1, size=(64, 64), classes=("a", "b"), lesion_classes=(0, 1))
-    with pytest.raises(ConfigError, match="margin-cam: every class can hold lesions"):
+    with pytest.raises(ConfigError, match="every class can hold lesions"):
         begun(MarginCam(), task)

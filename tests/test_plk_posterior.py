@@ -166,7 +166,7 @@ def test_rows_without_a_mask_or_a_lesion_calibrate_nothing() -> None:
 
 def test_too_many_explainers_are_refused() -> None:
     many = {f"e{i}": make_evidence()["ig"] for i in range(17)}
-    with pytest.raises(ConfigError, match="posterior: 17 explainers; expected at most 16"):
+    with pytest.raises(ConfigError, match="17 explainers; expected at most 16"):
         begun(Posterior()).fuse(make_prediction(), many)
 
 

@@ -56,7 +56,7 @@ class MarginCam(Explainer):
         """
         if len(lesion_classes(task)) == len(task.classes):
             raise ConfigError(
-                "margin-cam: every class can hold lesions; expected one that cannot, which "
+                "every class can hold lesions; expected one that cannot, which "
                 "data.lesion_classes leaves out"
             )
         return Offset() if self.pixels else None
@@ -80,7 +80,7 @@ class MarginCam(Explainer):
 
     def _margin(self, prediction: Prediction, images: Tensor) -> Tensor:
         """(B,1,H,W), in float32."""
-        scales = chosen(prediction, self.levels, "margin-cam")
+        scales = chosen(prediction, self.levels, self.origin)
         lesion = list(lesion_classes(self.task))
         size = images.shape[-2:]
         maps = [F.interpolate(margin(s, lesion), size, mode="bilinear") for s in scales]

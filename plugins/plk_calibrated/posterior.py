@@ -110,7 +110,7 @@ def _key(name: str) -> int:
 def _terms(prediction: Prediction, evidence: Mapping[str, Evidence]) -> dict[str, Tensor]:
     """The decoder's logits (B,K,H,W), and each evidence as log-odds of that shape."""
     if len(evidence) > MOST:
-        raise ConfigError(f"posterior: {len(evidence)} explainers; expected at most {MOST}")
+        raise ConfigError(f"{len(evidence)} explainers; expected at most {MOST}")
     logits = prediction.need_masks("posterior").float()
     odds = {
         name: torch.logit(each.map.float(), eps=SURE).expand_as(logits)

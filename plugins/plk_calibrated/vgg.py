@@ -157,6 +157,6 @@ def _block(inputs: int, outputs: int, layers: int) -> nn.Sequential:
 def _refuse_small(height: int, width: int) -> None:
     if min(height, width) < SMALLEST:
         raise ConfigError(
-            f"vgg-multiscale: images of {height}x{width} pixels are too small: "
+            f"images of {height}x{width} pixels are too small: "
             f"expected at least {SMALLEST}x{SMALLEST}"
         )
