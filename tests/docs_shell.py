@@ -23,8 +23,8 @@ from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.compare import plots, worker
 from pseudolabel_kit.compare.cells import Cell, Watcher
 from pseudolabel_kit.compare.spec import read_spec
-from pseudolabel_kit.config import read_toml
 from pseudolabel_kit.engine.signals import Stop
+from pseudolabel_kit.layers import read_toml
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.discovery import DISABLE
 from pseudolabel_kit.report import charts

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pseudolabel_kit.config import Config, assignment, keys, overlay, read_toml, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.run import configure
 from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.layers import assignment, keys, overlay, read_toml, resolve
 from pseudolabel_kit.plugin.catalogue import catalogue
 
 RECIPES = [offer.component.name for offer in catalogue().offers("recipe")]

@@ -14,9 +14,10 @@ from pseudolabel_kit import deprecation, plugin
 from pseudolabel_kit.cli.console import show_warnings
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.compare.spec import Spec
-from pseudolabel_kit.config import Config, TrainConfig, resolve
+from pseudolabel_kit.config import Config, TrainConfig
 from pseudolabel_kit.deprecation import RENAMED, former_names, under_todays_names
 from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin import Component, Formerly
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.catalogue import Offer, catalogue, read

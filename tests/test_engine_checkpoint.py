@@ -87,7 +87,9 @@ def test_pruning_keeps_the_last_two_by_number_and_the_best(tmp_path: Path) -> No
     for step in (9, 10, 100000000, 99999999):
         saved(checkpoint.step_path(tmp_path, step))
     saved(tmp_path / checkpoint.BEST)
-    checkpoint.prune(tmp_path)
+    checkpoint.prune(tmp_path, keep=0)
+    assert len(list(tmp_path.iterdir())) == 5, "0 = all stay"
+    checkpoint.prune(tmp_path, keep=2)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
         "best.safetensors",

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pseudolabel_kit.config import Config, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.errors import ConfigError, RunError
+from pseudolabel_kit.layers import resolve
 
 
 def created(path: Path, config: Config | None = None, *, overwrite: bool = False) -> RunFolder:

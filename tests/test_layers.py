@@ -18,7 +18,7 @@ PUBLIC = GROUND - {"files"} | {"plugin"}
 
 LAYERS = [
     GROUND,
-    {"builtin", "config", "data", "plugin"},
+    {"builtin", "config", "data", "layers", "plugin"},
     {"engine", "report", "scaffold", "testing"},
     {"audit", "compare"},
     {"cli"},

@@ -12,12 +12,12 @@ from test_engine_teachers import StopAt
 from tiny import assembled, records, same, tensors_of, tiny
 from torch import Tensor
 
-from pseudolabel_kit.config import resolve
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import PseudoLabels
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 
 SMALL: Mapping[str, str] = {

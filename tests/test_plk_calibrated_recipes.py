@@ -5,9 +5,10 @@ import pytest
 from plk_calibrated.caam import Caam
 from plk_calibrated.integrated_gradients import IntegratedGradients
 from plk_calibrated.sharpen import Sharpen
-from pseudolabel_kit.config import Config, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Part
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.reference import parse_list
 

@@ -11,9 +11,9 @@ from torch.distributions import Bernoulli, kl_divergence
 
 from plk_multimix.fuser import MultiMixFuser, stream_divergence
 from plk_multimix.network import MultiMix
-from pseudolabel_kit.config import resolve
 from pseudolabel_kit.errors import ConfigError, PluginError
 from pseudolabel_kit.interfaces import LossTerm, Prediction
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 
 

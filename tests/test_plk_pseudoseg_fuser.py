@@ -11,9 +11,9 @@ from plk_support import begun, make_evidence, make_prediction, make_task, rows_o
 from torch import Tensor
 
 from plk_pseudoseg.pseudoseg import PseudoSeg, calibrated_mean
-from pseudolabel_kit.config import resolve
 from pseudolabel_kit.errors import ConfigError, PluginError
 from pseudolabel_kit.interfaces import Evidence, LossTerm, Prediction, PseudoLabels
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 
 

@@ -15,10 +15,11 @@ from plk_rivals.mean_teacher import MeanTeacher
 from plk_rivals.ua_mt import UncertaintyAware
 from plk_views.bcp import BidirectionalCopyPaste
 from plk_views.unimatch import UniMatch
-from pseudolabel_kit.config import Config, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.loop import Loop
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.engine.signals import Stop
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.reference import parse_list
 

@@ -17,10 +17,11 @@ from plk_thresholds.freematch import FreeMatch
 from plk_thresholds.none import Nothing
 from plk_thresholds.pseudo_label import PseudoLabel
 from plk_thresholds.softmatch import SoftMatch
-from pseudolabel_kit.config import Config, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.interfaces import Fuser
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 
 FUSERS: Mapping[str, Fuser] = {

@@ -10,7 +10,7 @@ import tomli_w
 from conftest import Site
 from tiny import TINY, cache_folder
 
-from pseudolabel_kit.config import overlay
+from pseudolabel_kit.layers import overlay
 
 COMMON: Mapping[str, Any] = {
     "data": {"cache": cache_folder()},

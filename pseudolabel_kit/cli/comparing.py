@@ -15,9 +15,9 @@ from pseudolabel_kit.compare import on_ray, pool
 from pseudolabel_kit.compare.run import FILE, compare
 from pseudolabel_kit.compare.spec import Spec, read_spec, spec_of
 from pseudolabel_kit.compare.tables import terminal
-from pseudolabel_kit.config import assignment
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Split
+from pseudolabel_kit.layers import assignment
 
 HERE = "here"
 SPREAD = {HERE: pool.spread, "ray": on_ray.spread}

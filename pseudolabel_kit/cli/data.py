@@ -38,8 +38,8 @@ def describe(
     """Show splits, classes, what is missing, sizes and leaks."""
     from pseudolabel_kit.cli.console import out
     from pseudolabel_kit.cli.display import decoding
-    from pseudolabel_kit.config import assignment, resolve
     from pseudolabel_kit.data.source import open_store
+    from pseudolabel_kit.layers import assignment, resolve
 
     named = {"data": {"source": source}} if source else {}
     config = resolve(named, *map(assignment, settings or []))

@@ -9,8 +9,9 @@ from typing import Any
 
 from pseudolabel_kit.cli.console import err, out
 from pseudolabel_kit.cli.display import Display, decoding
-from pseudolabel_kit.config import Config, assignment, overlay, read_toml
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.run import Run, configure, train
+from pseudolabel_kit.layers import assignment, overlay, read_toml
 from pseudolabel_kit.report.records import read_evaluations
 from pseudolabel_kit.report.tables import measures_table
 

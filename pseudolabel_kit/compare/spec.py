@@ -37,9 +37,10 @@ from pydantic import (
     model_validator,
 )
 
-from pseudolabel_kit.config import Config, Layer, Section, overlay, read_toml
+from pseudolabel_kit.config import Config, Section
 from pseudolabel_kit.engine.run import configure
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
+from pseudolabel_kit.layers import Layer, overlay, read_toml
 from pseudolabel_kit.report.words import EVERY
 
 

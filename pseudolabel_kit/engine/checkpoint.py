@@ -21,7 +21,6 @@ from torch import Tensor
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
 
-KEPT = 2
 BEST = "best.safetensors"
 FORMAT = "3"  # changes with what a checkpoint holds
 
@@ -139,9 +138,9 @@ def last_step(folder: Path) -> int | None:
     return steps(folder)[-1] if steps(folder) else None
 
 
-def prune(folder: Path) -> None:
-    """Delete all but the last checkpoints; the best stays."""
-    for path in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the last so many checkpoints; 0 = none. The best stays."""
+    for path in sorted(folder.glob("step-*.safetensors"))[: -keep or 0]:
         path.unlink(missing_ok=True)
 
 

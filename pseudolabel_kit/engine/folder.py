@@ -3,7 +3,7 @@
 run.toml            the resolved configuration; repeats the run
 provenance.json     versions, device, seed, split, counts
 metrics.jsonl       one record a line: step, epoch, audit, event
-checkpoints/        step-*.safetensors (the last two), best.safetensors
+checkpoints/        step-*.safetensors (the last ones), best.safetensors
 evaluation-*.json   measures of a split; evaluation-*.npz what they were computed from
 cost.json           time, throughput, memory, size
 strips.npz          pictures for the report
@@ -26,9 +26,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from pseudolabel_kit.config import Config, read_toml, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import write_text, written_aside
+from pseudolabel_kit.layers import read_toml, resolve
 
 
 class RunFolder:

@@ -273,7 +273,7 @@ class Loop:
         if self.fabric.is_global_zero:
             path = checkpoint.step_path(self.folder.checkpoints, self.progress.step)
             checkpoint.save(path, gathered(self), self.progress, self.folder.config_hash())
-            checkpoint.prune(self.folder.checkpoints)
+            checkpoint.prune(self.folder.checkpoints, self.config.train.checkpoints)
         self.fabric.barrier()
 
     def save_best(self) -> None:

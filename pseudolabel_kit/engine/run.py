@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from pseudolabel_kit.config import Config, read_toml, resolve
+from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
@@ -42,6 +42,7 @@ from pseudolabel_kit.engine.setup import (
 )
 from pseudolabel_kit.engine.signals import stop_requests
 from pseudolabel_kit.errors import PluginError, RunError
+from pseudolabel_kit.layers import read_toml, resolve
 from pseudolabel_kit.plugin import Tracker
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
 from pseudolabel_kit.plugin.build import build, read_recipe

@@ -6,8 +6,8 @@ import tomllib
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from pseudolabel_kit.config import resolve
 from pseudolabel_kit.errors import ConfigError, UserError
+from pseudolabel_kit.layers import resolve
 from pseudolabel_kit.plugin.build import build, read_recipe
 from pseudolabel_kit.plugin.catalogue import catalogue
 from pseudolabel_kit.plugin.component import Kind

@@ -13,7 +13,6 @@ import torch
 from lightning_fabric import Fabric
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pseudolabel_kit.config import assignment
 from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.loop import Loop
@@ -21,6 +20,7 @@ from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.run import assemble, configure
 from pseudolabel_kit.engine.seeding import prefer_determinism
 from pseudolabel_kit.engine.step import Step
+from pseudolabel_kit.layers import assignment
 
 
 class Still:
