@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pseudolabel_kit.compare.spec import Row, Spec, read_spec, spec_of
+from pseudolabel_kit.compare.row import Row
+from pseudolabel_kit.compare.spec import Spec, read_spec, spec_of
 from pseudolabel_kit.errors import ConfigError, PluginError
 
 TEXT = """

@@ -54,11 +54,13 @@ def compared(rows: Mapping[str, Sequence[Columns | None]], **more: object) -> Co
     seeds = tuple(range(len(rows[names[0]])))
     options: dict[str, object] = {
         "title": "", "note": "", "split": "test", "against": names[0],
-        "measures": ("dice", "accuracy"), "x_label": "",
+        "measures": ("dice", "accuracy"), "x_label": "", "y_label": "",
     }  # fmt: skip
     return Comparison(
         seeds=seeds,
-        rows=tuple(Row(name=n, note="", x=None, results=results(rows[n])) for n in names),
+        rows=tuple(
+            Row(name=n, note="", x=None, y=None, minus="", results=results(rows[n])) for n in names
+        ),
         **(options | more),  # type: ignore[arg-type]
     )
 

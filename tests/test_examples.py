@@ -22,7 +22,7 @@ def example(request: pytest.FixtureRequest) -> Path:
 
 def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
     paper = {"table3", "table4", "table5", "fig6", "rivals"}
-    assert {path.stem for path in EXAMPLES} == paper | {"evidence"}
+    assert {path.stem for path in EXAMPLES} == paper | {"evidence", "regimes"}
 
 
 def test_the_quick_form_runs(
@@ -51,5 +51,5 @@ def test_the_full_form_is_one_budget_for_every_row(example: Path) -> None:
 def budget(spec: Spec, number: int) -> str:
     """What no row may have more of than another, and where its figures come from."""
     config = spec.config(spec.rows[number], 0)
-    data = config.data.model_copy(update={"weak_labels": 0.0})
+    data = config.data.model_copy(update={"weak_labels": 0.0, "labelled": None})
     return f"{config.train} {config.optimiser} {config.augment} {config.evaluate} {data}"

@@ -18,7 +18,8 @@ from zipfile import BadZipFile, ZipFile
 
 from pydantic import TypeAdapter
 
-from pseudolabel_kit.compare.spec import Row, Spec
+from pseudolabel_kit.compare.row import Row
+from pseudolabel_kit.compare.spec import Spec
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.engine.folder import RunFolder

@@ -57,6 +57,7 @@ def to_json(comparison: Comparison, summary: Summary) -> str:
         "against": comparison.against,
         "measures": comparison.measures,
         "x_label": comparison.x_label,
+        "y_label": comparison.y_label,
         "rows": [_row(row, summary) for row in comparison.rows],
         "differences": [
             {"row": first, "minus": second, "measure": measure, **asdict(found)}
@@ -72,6 +73,8 @@ def _row(row: Row, summary: Summary) -> dict[str, Any]:
         "name": row.name,
         "note": row.note,
         "x": row.x,
+        "y": row.y,
+        "minus": row.minus,
         "lacks": summary.lacks.get(row.name),
         "measures": _plain(summary.spreads[row.name]),
         "costs": _plain(summary.costs[row.name]),

@@ -150,8 +150,10 @@ def _curve(row: Row, number: int, measure: str) -> Line | None:
 
 
 def sweeps(comparison: Comparison, summary: Summary) -> list[tuple[str, Markup]]:
-    """Each measure over the rows' x, by title; nothing unless two rows have one."""
-    if sum(row.x is not None for row in comparison.rows) < 2:
+    """Each measure over the rows' x, by title; nothing unless two rows have one, or on a map."""
+    if sum(row.x is not None for row in comparison.rows) < 2 or any(
+        row.y is not None for row in comparison.rows
+    ):
         return []
     return [
         (

@@ -69,12 +69,15 @@ class Row:
     Attributes:
         name: unique in the comparison.
         note: a word beside the name, or "".
-        x: where it stands on the axis of a sweep, or None.
+        x, y: where it stands on the axis of a sweep, or on a map; or None.
+        minus: the row that it is compared with on the map, or "".
     """
 
     name: str
     note: str
     x: float | None
+    y: float | None
+    minus: str
     results: tuple[Result, ...]
 
     @property
@@ -93,7 +96,7 @@ class Comparison:
         split: the side of the split that was measured.
         against: the row that differences are taken from.
         measures: the measures to show, in order.
-        x_label: what `x` of the rows means, or "".
+        x_label, y_label: what `x` and `y` of the rows mean, or "".
         rows: in the order of the specification.
     """
 
@@ -104,6 +107,7 @@ class Comparison:
     against: str
     measures: tuple[str, ...]
     x_label: str
+    y_label: str
     rows: tuple[Row, ...]
 
     @property
@@ -136,11 +140,14 @@ def collect(spec: Spec, out: Path) -> Comparison:
         against=spec.baseline.name,
         measures=spec.measures,
         x_label=spec.x_label,
+        y_label=spec.y_label,
         rows=tuple(
             Row(
                 name=row.name,
                 note=row.note,
                 x=row.x,
+                y=row.y,
+                minus=row.minus,
                 results=tuple(_result(found[row.name, seed]) for seed in spec.seeds),
             )
             for row in spec.rows

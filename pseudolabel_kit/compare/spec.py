@@ -22,21 +22,20 @@ quick.method.backbone = "vgg-multiscale:width=0.0625"
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
     model_validator,
 )
 
+from pseudolabel_kit.compare.row import Row, Tables, configuring
 from pseudolabel_kit.config import Config, Section
 from pseudolabel_kit.engine.run import configure
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
@@ -51,15 +50,6 @@ def _known_measure(name: str) -> str:
     return name
 
 
-def _configuring(tables: Layer) -> Layer:
-    for key in tables:
-        if key not in Config.model_fields:
-            hint = nearest(key, Config.model_fields)
-            raise ValueError(f"there is no key '{key}' in a configuration{hint}")
-    return tables
-
-
-Tables = Annotated[Mapping[str, Any], AfterValidator(_configuring)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 Measures = Annotated[
     tuple[Annotated[str, AfterValidator(_known_measure)], ...], Field(min_length=1)
@@ -68,64 +58,13 @@ Measures = Annotated[
 _LISTS = {"seeds": "[0, 1, 2]", "quick_seeds": "[0]", "measures": '["dice", "auc"]'}
 
 
-class Row(Section):
-    """One method or setting: a name, and a configuration over a recipe.
-
-    Attributes:
-        name: what tables call it; its letters and digits name its folder.
-        note: a word beside the name, as "supervised".
-        x: where it stands on the axis of a sweep.
-        quick: tables laid over this row under --quick, after the comparison's own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str = ""
-    note: str = ""
-    x: float | None = None
-    quick: Tables = Field(default_factory=dict)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The tables of the configuration that stand in the row."""
-        return dict(self.model_extra or {})
-
-    @property
-    def slug(self) -> str:
-        """The row's folder: the name in small letters, digits and dashes.
-
-        >>> Row(name="PseudoSeg (ours)").slug
-        'pseudoseg-ours'
-        """
-        return re.sub(r"[\W_]+", "-", self.name.lower()).strip("-")
-
-    def under(self, layer: Layer) -> Row:
-        """The row with tables of a configuration laid over its own."""
-        return Row.model_validate(overlay(self.model_dump(), layer))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_by_its_recipe(cls, table: Any) -> Any:
-        return {"name": table.get("recipe", ""), **table} if isinstance(table, dict) else table
-
-    @model_validator(mode="after")
-    def _knows_its_keys(self) -> Self:
-        known = [*type(self).model_fields, *Config.model_fields]
-        for key in self.settings:
-            if key not in known:
-                raise ValueError(f"there is no key '{key}'{nearest(key, known)}")
-        if not self.slug:
-            raise ValueError("it has no name: expected a name or a recipe")
-        return self
-
-
 class Spec(Section):
     """A comparison: every row is trained with every seed and measured on one split.
 
     Attributes:
         against: the row that the others are compared with; the first where none is named.
         measures: what tables show, in their order.
-        x_label: what `x` of the rows means, in a sweep.
+        x_label, y_label: what `x` and `y` of the rows mean, in a sweep and on a map.
         common: tables laid over the recipe of every row.
         quick: tables laid over the rows under --quick, and `quick_seeds` take their turn.
         rows: written `[[row]]` in TOML.
@@ -138,6 +77,7 @@ class Spec(Section):
     against: str = ""
     measures: Measures = ("dice", "dice_image", "miou", "accuracy", "auc")
     x_label: str = ""
+    y_label: str = ""
     common: Tables = Field(default_factory=dict)
     quick: Tables = Field(default_factory=dict)
     quick_seeds: Seeds = (0,)
@@ -154,6 +94,10 @@ class Spec(Section):
         if self.against and self.against not in names:
             hint = nearest(self.against, names) or f"; the rows are {', '.join(names)}"
             raise ValueError(f"against: there is no row '{self.against}'{hint}")
+        for row in self.rows:
+            if row.minus and row.minus not in names:
+                hint = nearest(row.minus, names)
+                raise ValueError(f"row '{row.name}': minus: there is no row '{row.minus}'{hint}")
         return self
 
     @property
@@ -206,7 +150,7 @@ class Spec(Section):
             ConfigError: it holds what is no table or key of a configuration.
         """
         try:
-            _configuring(layer)
+            configuring(layer)
         except ValueError as error:
             raise ConfigError(f"--set: {error}") from None
         return self.changed(rows=[row.under(layer) for row in self.rows])

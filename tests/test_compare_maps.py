@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from comparison_folder import make_comparison, make_spec
+from pydantic import ValidationError
+
+from pseudolabel_kit.compare.maps import differences, maps
+from pseudolabel_kit.compare.plots import sweeps
+from pseudolabel_kit.compare.report import write_all
+from pseudolabel_kit.compare.results import Comparison
+from pseudolabel_kit.compare.statistics import summarise
+
+MASKS, LABELS = (5, 20, 50), (0, 100)
+
+
+def regimes(folder: Path) -> Comparison:
+    """Two methods at three numbers of masks and two of class labels; the second gains by labels."""
+    rows, skills = [], {}
+    for x, y in itertools.product(MASKS, LABELS):
+        alone, ours = f"alone {x} {y}", f"ours {x} {y}"
+        rows += [{"name": alone}, {"name": ours, "x": x, "y": y, "minus": alone}]
+        skills |= {alone: 0.5, ours: 0.8 if y else 0.4}
+    spec = make_spec(rows, seeds=2, x_label="masks", y_label="class labels")
+    return make_comparison(folder, spec, skills)
+
+
+def test_a_map_shows_each_row_against_the_one_it_names(tmp_path: Path) -> None:
+    comparison = regimes(tmp_path)
+    summary = summarise(comparison)
+    places = differences(comparison, summary, "dice")
+    assert set(places) == set(itertools.product(MASKS, LABELS))
+    for (x, y), found in places.items():
+        assert found == summary.pairs[f"ours {x:g} {y:g}", f"alone {x:g} {y:g}"]["dice"]
+        assert (found.mean > 0) == (y == 100)
+    title, drawn = maps(comparison, summary)[0]
+    assert title == "Dice, pooled"
+    assert drawn.count("var(--good)") == drawn.count("var(--bad)") == len(MASKS)
+    for word in ("masks", "class labels", "5", "50", "100"):
+        assert word in drawn
+    assert len(re.findall(r"[+\u2212]0\.\d{3}<", drawn)) >= 6
+
+
+def test_the_page_holds_the_map_and_no_sweep(tmp_path: Path) -> None:
+    comparison = regimes(tmp_path)
+    assert sweeps(comparison, summarise(comparison)) == []
+    page = write_all(comparison, tmp_path).read_text(encoding="utf-8")
+    assert '<section id="map">' in page
+    assert '<section id="sweep">' not in page
+    assert "by masks and class labels" in page
+
+
+def test_rows_that_name_nobody_have_no_map(tmp_path: Path) -> None:
+    spec = make_spec([{"name": "a"}, {"name": "b", "x": 1, "y": 2}], seeds=1)
+    comparison = make_comparison(tmp_path, spec, {"a": 0.5, "b": 0.6})
+    assert maps(comparison, summarise(comparison)) == []
+
+
+def test_a_row_is_set_against_one_that_is_there_and_has_its_place() -> None:
+    with pytest.raises(ValidationError, match=r"row 'b': minus: there is no row 'aa'.*'a'"):
+        make_spec([{"name": "a"}, {"name": "b", "x": 1, "y": 2, "minus": "aa"}], seeds=1)
+    with pytest.raises(ValidationError, match="minus needs x and y"):
+        make_spec([{"name": "a"}, {"name": "b", "x": 1, "minus": "a"}], seeds=1)
