@@ -74,6 +74,9 @@ def audit(
 ) -> Audited:
     """Judge explainers and fusers on a run's frozen model, reading the truth of one split.
 
+    A fuser that the run did not have is shown the training rows and calibrated on val, so that
+    a fuser that calibrates is judged too kindly where the split is val.
+
     Args:
         run: the run, or its folder.
         split: whose images, and whose truth.
@@ -104,8 +107,8 @@ def audit(
         for reference, part in parts.explainers.items()
     }  # fmt: skip
     for part in parts.fusers.values():
-        survey(predictor, part, store, splits)
-        if part is not predictor.method.fuser:
+        if part is not predictor.method.fuser:  # the run's own brought what it had learned
+            survey(predictor, part, store, splits)
             calibrate(predictor, parts, part, store.subset(splits.val))
     decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
     findings = Findings(
