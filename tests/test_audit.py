@@ -159,6 +159,25 @@ def test_the_command_writes_a_table_and_a_page(
     assert "patient-" not in page, patients
 
 
+def test_a_fuser_that_calibrates_is_fitted_on_val(tmp_path: Path) -> None:
+    train(tiny(SUPERVISED, {"data": {"labelled": 0.4}}), out=tmp_path / "run")
+    fusers = "posterior,pseudo-label,label-propagation"
+    found = audit(tmp_path / "run", explainer="none", fuser=fusers, rows=30).findings
+    assert found.decoder is not None
+    own, fitted = found.figures(found.decoder), found.figures(found.labels[0])
+    assert float(fitted["ece"] or 1) < float(own["ece"] or 0), "it was calibrated"
+    assert found.figures(found.labels[2])["label_coverage"] is not None, "it has surveyed"
+
+
+def test_a_classifier_is_judged_over_its_checkpoints(tmp_path: Path) -> None:
+    classifier = {"method": {"backbone": "resnet18", "explainer": "saliency"}}
+    train(tiny(classifier, {"method": {"fuser": "pseudo-label:targets=class"}}), out=tmp_path / "run")
+    assert call(["audit", str(tmp_path / "run"), "--checkpoint", "all", "--rows", "6"]) == 0
+    page = (tmp_path / "run" / "audit" / "unlabelled.html").read_text()
+    assert "AUROC by step" in page
+    assert "Dice by step" not in page, "it does not segment"
+
+
 def test_mistakes_are_told_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no fuser 'sharpn'" in refused(["audit", str(run), "--fuser", "sharpn"], capsys)
     assert "not a run" in refused(["audit", str(run / "checkpoints")], capsys)
@@ -220,6 +239,12 @@ def test_the_same_label_gains_nothing_and_a_better_one_surely() -> None:
     assert by_hand(own, truth.float(), truth).gains["f"].sign == -1
     low, high = better.interval or (0, 0)
     assert low < better.value < high
+
+
+def test_one_patient_has_no_interval() -> None:
+    truth = torch.tensor([[1, 1, 0, 0]]).bool()
+    found = by_hand(truth.float(), torch.full((1, 4), 0.1), truth).gains["f"]
+    assert (found.value, found.interval, found.sign) == (1, None, 0)
 
 
 def test_patients_are_drawn_whole() -> None:

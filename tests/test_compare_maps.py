@@ -62,5 +62,8 @@ def test_rows_that_name_nobody_have_no_map(tmp_path: Path) -> None:
 def test_a_row_is_set_against_one_that_is_there_and_has_its_place() -> None:
     with pytest.raises(ValidationError, match=r"row 'b': minus: there is no row 'aa'.*'a'"):
         make_spec([{"name": "a"}, {"name": "b", "x": 1, "y": 2, "minus": "aa"}], seeds=1)
+    twice = [{"name": n, "x": 1, "y": 2, "minus": "a"} for n in ("b", "c")]
+    with pytest.raises(ValidationError, match="'b' and 'c' would share a place on the map"):
+        make_spec([{"name": "a"}, *twice], seeds=1)
     with pytest.raises(ValidationError, match="minus needs x and y"):
         make_spec([{"name": "a"}, {"name": "b", "x": 1, "minus": "a"}], seeds=1)

@@ -14,6 +14,7 @@ from tiny import assembled, steps
 
 from plk_calibrated.logistic import best_cut, fit
 from plk_calibrated.posterior import Posterior
+from pseudolabel_kit.engine import oddities
 from pseudolabel_kit.engine.pixels import Tally
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.errors import ConfigError
@@ -31,6 +32,17 @@ def test_it_finds_the_weights_that_made_the_truth() -> None:
     weights, shift = fit(*pixels(0, 1.5, 0.7, 0.0), ridge=0.0)
     assert weights.tolist() == pytest.approx([1.5, 0.7, 0.0], abs=0.15)
     assert float(shift) == pytest.approx(-1, abs=0.15)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-6, 1e-3])
+@pytest.mark.parametrize("seed", range(8))
+def test_evidence_that_says_the_same_twice_is_no_trouble(seed: int, ridge: float) -> None:
+    x, y = pixels(seed, 1.0, -0.5)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+    doubled = torch.cat([x, x + 1e-4 * noise, -x + 1e-4 * noise], dim=1)
+    weights, shift = fit(doubled, y, ridge=ridge)
+    assert (weights >= 0).all()
+    assert torch.isfinite(shift)
 
 
 @settings(max_examples=15, deadline=None)
@@ -130,7 +142,10 @@ def test_evidence_counts_by_what_it_knows() -> None:
 
 def test_evidence_that_is_missing_moves_nothing() -> None:
     fuser, (prediction, evidence, batch) = begun(Posterior()), held(0.0, 1.0)
-    fuser.calibrate([(prediction, evidence, batch)])
+    low = {"e": Evidence(map=evidence["e"].map * 0.05, family="class-map")}
+    fuser.calibrate([(prediction, low, batch)])
+    assert ece(fuser, (prediction, low, batch)) < 0.02
+    assert ece(fuser, (prediction, {}, batch)) < 0.06, "far from 0.6, where the shift stays behind"
     alone = fuser.fuse(prediction, {}).mask
     other = fuser.fuse(prediction, {"f": evidence["e"]}).mask
     torch.testing.assert_close(alone, other)
@@ -164,6 +179,15 @@ def test_rows_without_a_mask_or_a_lesion_calibrate_nothing() -> None:
         torch.testing.assert_close(label, prediction.mask_logits.sigmoid())  # type: ignore[union-attr]
 
 
+def test_evidence_that_some_rows_lack_is_left_out() -> None:
+    """As where an explainer failed on a batch and was spared."""
+    fuser, (prediction, evidence, batch) = begun(Posterior()), held(0.0, 2.0)
+    fuser.calibrate([(prediction, evidence, batch), (prediction, {}, batch)])
+    assert fuser.state is not None
+    assert float(fuser.state.weight("e")) == 0  # type: ignore[operator]
+    assert float(fuser.state.weight("")) > 0  # type: ignore[operator]
+
+
 def test_too_many_explainers_are_refused() -> None:
     many = {f"e{i}": make_evidence()["ig"] for i in range(17)}
     with pytest.raises(ConfigError, match="17 explainers; expected at most 16"):
@@ -172,7 +196,7 @@ def test_too_many_explainers_are_refused() -> None:
 
 def test_a_run_calibrates_it_each_epoch_on_rows_that_it_never_trains_on(tmp_path: Path) -> None:
     method = {"method": {"fuser": "posterior", "explainer": "margin-cam"}}
-    loop = assembled(tmp_path / "run", method, steps(4))
+    loop = assembled(tmp_path / "run", method, {"data": {"labelled": 0.4}}, steps(4))
     seen: list[int] = []
     fuser = loop.learner.method.fuser
     calibrate = fuser.calibrate
@@ -190,3 +214,12 @@ def test_a_run_calibrates_it_each_epoch_on_rows_that_it_never_trains_on(tmp_path
     assert not held & set(loop.feed.labelled.indices)
     assert len(seen) > 1
     assert set(seen) == {len(held)}
+    assert isinstance(fuser, Posterior)
+    assert fuser.state is not None
+    assert float(fuser.state.weight("")) != 1, "it learned something"  # type: ignore[operator]
+
+
+def test_a_run_that_holds_nothing_out_says_so(tmp_path: Path) -> None:
+    method = {"method": {"fuser": "posterior", "explainer": "none"}}
+    loop = assembled(tmp_path / "run", method, {"audit": {"holdout": 0.0}})
+    assert [each for each in oddities.before(loop) if "'posterior'" in each and "none is" in each]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 STEPS = 50  # of Newton; a handful suffices
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7  # of a gradient that lets a weight go again
+SMALLEST = 1e-15  # fall of the loss that is worth another step
 
 
 def fit(features: Tensor, truth: Tensor, *, ridge: float) -> tuple[Tensor, Tensor]:
@@ -28,6 +29,7 @@ def fit(features: Tensor, truth: Tensor, *, ridge: float) -> tuple[Tensor, Tenso
     penalty = torch.full_like(start, ridge)
     penalty[-1] = 0
     free = torch.ones_like(start, dtype=torch.bool)
+    best = torch.zeros_like(start)
     for _ in range(2 * len(start)):
         found = _newton(x, y, start, penalty, free)
         below = (found < 0) & free
@@ -35,11 +37,12 @@ def fit(features: Tensor, truth: Tensor, *, ridge: float) -> tuple[Tensor, Tenso
         if below.any():
             free &= ~(below & (found == found[below].min()))
             continue
+        best = found
         falls = _gradient(x, y, found, start, penalty) < -TOLERANCE
         if not (falls & ~free).any():
             break
         free |= falls
-    return found[:-1], found[-1]
+    return best[:-1], best[-1]
 
 
 def best_cut(logits: Tensor, truth: Tensor) -> Tensor:
@@ -56,16 +59,18 @@ def _newton(x: Tensor, y: Tensor, start: Tensor, penalty: Tensor, free: Tensor) 
     loss = _loss(x, y, found, start, penalty)
     for _ in range(STEPS):
         p = torch.sigmoid(x @ found)
-        curve = (x.T * (p * (1 - p))) @ x / len(x) + torch.diag(penalty + TOLERANCE)
+        curve = (x.T * (p * (1 - p))) @ x / len(x) + torch.diag(penalty + 1e-9)
         gradient = _gradient(x, y, found, start, penalty)
         step = torch.zeros_like(found)
         step[free] = torch.linalg.solve(curve[free][:, free], gradient[free])
         size = 1.0
         while (tried := _loss(x, y, found - size * step, start, penalty)) > loss and size > 1e-6:
             size /= 2
-        if loss - tried < TOLERANCE:
+        if not tried < loss:
             return found
-        found, loss = found - size * step, tried
+        fallen, found, loss = loss - tried, found - size * step, tried
+        if fallen < SMALLEST:
+            return found
     return found
 
 

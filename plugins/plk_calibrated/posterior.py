@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ class Posterior(Fuser):
 
     Attributes:
         ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many
-            thousandths of their squared distance, beside the mean loss of a pixel.
+            thousandths of half their squared distance, beside the mean loss of a pixel.
         point: which probability becomes 0.5 in the label: 0.5 itself, which keeps it
             calibrated, or the one where Dice of the held-out rows was best, since a calibrated
             mask that is cut at 0.5 is too small (Lipton et al., 2014).
@@ -54,19 +54,21 @@ class Posterior(Fuser):
         truth = torch.cat([y for _, y in drawn]) if drawn else torch.zeros(0)
         if not 0 < truth.sum() < len(truth):
             return  # pixels of one kind alone teach nothing
-        names = drawn[0][0].keys()
+        names = [name for name in drawn[0][0] if all(name in x for x, _ in drawn)]
         columns = [torch.cat([x[name] for x, _ in drawn]) for name in names]
-        features = torch.stack(columns, dim=1).double()
-        weights, shift = fit(features, truth, ridge=self.ridge * 1e-3)
+        features = torch.stack(columns, dim=1).cpu().double()
+        middle = features.mean(dim=0).index_fill(0, torch.tensor(names.index(DECODER)), 0)
+        features = features - middle
+        weights, shift = fit(features, truth.cpu(), ridge=self.ridge * 1e-3)
         if self.point == "dice":
-            shift = shift - best_cut(features @ weights + shift, truth)
-        self._fitted().keep(dict(zip(names, weights, strict=True)), shift)
+            shift = shift - best_cut(features @ weights + shift, truth.cpu())
+        self._fitted().keep(names, weights, middle, shift)
 
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
         """Masks (B,K,H,W) in [0, 1] with weight 1 everywhere; computed in float32."""
         state = self._fitted()
-        terms = _terms(prediction, evidence)
-        fused = sum((state.weight(name) * x for name, x in terms.items()), state.shift)
+        terms = _terms(prediction, evidence).items()
+        fused = sum((state.weight(n) * (x - state.middle(n)) for n, x in terms), state.shift)
         mask = torch.sigmoid(fused)
         return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
 
@@ -76,29 +78,40 @@ class Posterior(Fuser):
 
 
 class Fitted(nn.Module):
-    """The weights of the decoder and of each evidence, by the hash of its name, and the shift."""
+    """The weights of the decoder and of each evidence, by the hash of its name, and the shift.
+
+    Evidence counts by how far it is from its middle on the held-out rows, so that evidence
+    that is missing moves nothing.
+    """
 
     keys: Tensor
     weights: Tensor
+    middles: Tensor
     shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("keys", torch.zeros(1 + MOST, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(1 + MOST))
+        self.register_buffer("middles", torch.zeros(1 + MOST))
         self.register_buffer("shift", torch.zeros(()))
-        self.keep({DECODER: torch.ones(())}, torch.zeros(()))
+        self.keep([DECODER], torch.ones(1), torch.zeros(1), torch.zeros(()))
 
-    def keep(self, weights: Mapping[str, Tensor], shift: Tensor) -> None:
+    def keep(self, names: Sequence[str], weights: Tensor, middles: Tensor, shift: Tensor) -> None:
         """Keep these and no others."""
-        count = len(weights)
-        self.keys.zero_()[:count] = torch.tensor([_key(name) for name in weights])
-        self.weights.zero_()[:count] = torch.stack(list(weights.values())).to(self.weights)
+        count = len(names)
+        self.keys.zero_()[:count] = torch.tensor([_key(name) for name in names])
+        self.weights.zero_()[:count] = weights.to(self.weights)
+        self.middles.zero_()[:count] = middles.to(self.middles)
         self.shift.copy_(shift)
 
     def weight(self, name: str) -> Tensor:
         """Of the decoder or of an explainer; 0 for one that was not there."""
-        return self.weights[self.keys == _key(name)].sum()
+        return (self.weights * (self.keys == _key(name))).sum()
+
+    def middle(self, name: str) -> Tensor:
+        """The evidence's mean log-odds on the held-out rows; 0 for the decoder."""
+        return (self.middles * (self.keys == _key(name))).sum()
 
 
 def _key(name: str) -> int:

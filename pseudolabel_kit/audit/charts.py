@@ -133,7 +133,7 @@ def over_steps(audits: Sequence[Findings]) -> list[Chart]:
     if len(audits) < 2:
         return []
     kinds = (("AUROC by step", "auroc", "explainer"), ("Dice by step", "dice", "fuser"))
-    return [
+    charts = [
         Chart(
             title=title,
             caption="The same images, checkpoint by checkpoint.",
@@ -143,6 +143,7 @@ def over_steps(audits: Sequence[Findings]) -> list[Chart]:
         )
         for title, figure, kind in kinds
     ]
+    return [chart for chart in charts if chart.drawn]
 
 
 def _lines(audits: Sequence[Findings], figure: str, kind: str) -> Iterator[Line]:

@@ -3,8 +3,9 @@
     RUN/audit/evidence/<key>.npy    (R,1|K,H,W) float32
     RUN/audit/evidence/<key>.json   what the explainer says of its own maps; written last
 
-The key is a hash of all that the evidence follows from: weights, images, the reference, and
-the explainer's code. So an author who edits an explainer is never shown the maps of yesterday.
+The key is a hash of weights, images, the reference, and the code of the packages that the
+explainer and the backbone are from. So an author who edits one is not shown yesterday's maps;
+other libraries but torch are taken to stand still.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.label import predict
 from pseudolabel_kit.engine.predict import Predictor
+from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.files import write_text, written_aside
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Family, Prediction
 from pseudolabel_kit.isolate import isolated
@@ -104,6 +106,7 @@ def _write(
     progress: Progress | None,
 ) -> None:
     told: dict[str, float] = {}
+    seed_everything(predictor.config.train.seed, "explain")  # whichever maps are kept already
     with written_aside(path) as aside, aside.open("wb") as file:
         for chosen, batch, prediction in answered(predictor, rows):
             found = guard.explain(explainer, predictor.model, batch.image, prediction)
@@ -130,7 +133,8 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     precision = predictor.config.train.precision
     facts = (reference, len(rows), predictor.config.loss.debias, precision, torch.__version__)
     digest.update(repr(facts).encode())
-    for package in sorted({each.__module__.partition(".")[0] for each in type(explainer).__mro__}):
+    classes = (*type(explainer).__mro__, *type(predictor.method.backbone).__mro__)
+    for package in sorted({each.__module__.partition(".")[0] for each in classes}):
         for source in _sources(package):
             digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -145,7 +149,8 @@ def _bytes(tensor: Tensor) -> bytes:
 def _sources(package: str) -> list[Path]:
     """The Python files of a package that is not Python's own."""
     spec: Any = None if package in sys.stdlib_module_names else find_spec(package)
-    if spec is None or not spec.origin:
+    if spec is None:
         return []
-    origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    return sorted(files) if folders else [Path(spec.origin)]

@@ -42,10 +42,15 @@ class Rows:
         return len(self.names)
 
     def draws(self, seed: int) -> Array:
-        """(1000,R): how often each row counts when patients are drawn; images of none alone."""
-        alone = -1 - np.arange(len(self))
-        groups = np.unique(np.where(self.patients > 0, self.patients, alone), return_inverse=True)
+        """How often each row with a mask counts when patients are drawn; images of none alone.
+
+        (1000,M), or (0,M) where there are fewer than two to draw from.
+        """
+        alone = np.where(self.patients > 0, self.patients, -1 - np.arange(len(self)))
+        groups = np.unique(alone[self.masked], return_inverse=True)
         count = len(groups[0])
+        if count < 2:
+            return np.zeros((0, int(self.masked.sum())))
         drawn = np.random.default_rng(seed).multinomial(
             count, np.full(count, 1 / count), size=RESAMPLES
         )
@@ -132,7 +137,8 @@ class Findings:
         found = {} if judged.tally is None else _of_masks(judged.tally, self.rows, some)
         if judged.kind == "fuser":
             found |= _of_teaching(judged, self.rows, some)
-        return {name: _known(value) for name, value in found.items()} | dict(judged.told)
+        told = judged.told if chosen is None else {}  # of the first images, whoever they are of
+        return {name: _known(value) for name, value in found.items()} | dict(told)
 
     @cached_property
     def gains(self) -> dict[str, Gain]:
@@ -140,7 +146,7 @@ class Findings:
         masked = self.rows.masked
         if self.decoder is None or self.decoder.tally is None or not masked.any():
             return {}
-        once, times = np.ones((1, masked.sum())), self.rows.draws(self.seed)[:, masked]
+        once, times = np.ones((1, masked.sum())), self.rows.draws(self.seed)
         own = self.decoder.tally.overlap[masked]
         found = {}
         for judged in self.labels:

@@ -194,8 +194,8 @@ def _judge_label(
     if pseudo.label is not None and pseudo.label_weight is not None:
         right = pseudo.label.argmax(dim=1) == batch.label
         seen.add(
-            class_taught=(pseudo.label_weight > 0).double().cpu().numpy(),
-            class_right=right.double().cpu().numpy(),
+            class_taught=(pseudo.label_weight > 0).cpu().double().numpy(),
+            class_right=right.cpu().double().numpy(),
         )
 
 

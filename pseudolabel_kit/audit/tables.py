@@ -116,7 +116,7 @@ def as_csv(audits: Sequence[Findings]) -> str:
     for found in audits:
         for each in found.judged:
             for group, chosen in found.groups().items():
-                figures = found.figures(each, chosen)
+                figures = found.figures(each, None if group == "all" else chosen)
                 start = [found.step, found.split, each.kind, each.name, group, int(chosen.sum())]
                 values = [_plain(figures.get(name)) for name in names]
                 writer.writerow(

@@ -22,7 +22,8 @@ EPILOG = """
 Written into RUN/audit, or DIR:
   SPLIT.html   curves of calibration and coverage, best and worst images
   SPLIT.csv    every figure, by class and by patient
-  evidence/    each explainer's maps: computed once, judged with any fuser
+Each explainer's maps are kept in RUN/audit/evidence and judged with any fuser. A fuser
+that calibrates and is not the run's own is fitted on val: judge it on another split.
 
 \b
 Examples:
@@ -82,7 +83,13 @@ def audit(
     table, report = folder / f"{split.value}.csv", folder / f"{split.value}.html"
     write_text(table, as_csv([each.findings for each in found]))
     command = _command(
-        run, split=split, explainer=explainer, fuser=fuser, checkpoint=checkpoint, rows=rows
+        run,
+        split=split,
+        explainer=explainer,
+        fuser=fuser,
+        checkpoint=checkpoint,
+        rows=rows,
+        out=out,
     )
     write_text(report, page(found, command))
     console.out.print(f"figures: {table}", markup=False, soft_wrap=True)

@@ -94,6 +94,7 @@ class Spec(Section):
         if self.against and self.against not in names:
             hint = nearest(self.against, names) or f"; the rows are {', '.join(names)}"
             raise ValueError(f"against: there is no row '{self.against}'{hint}")
+        _refuse_crowding(self.rows)
         for row in self.rows:
             if row.minus and row.minus not in names:
                 hint = nearest(row.minus, names)
@@ -236,6 +237,17 @@ def _refuse_twins(rows: Iterable[Row]) -> None:
                 f"'{row.slug}': expected names that differ in a letter or digit"
             )
         taken[row.slug] = row.name
+
+
+def _refuse_crowding(rows: Iterable[Row]) -> None:
+    taken: dict[tuple[float | None, float | None], str] = {}
+    for row in (row for row in rows if row.minus):
+        first = taken.setdefault((row.x, row.y), row.name)
+        if first != row.name:
+            raise ValueError(
+                f"the rows '{first}' and '{row.name}' would share a place on the map: "
+                "expected one row with minus for each x and y"
+            )
 
 
 def _without_empty(tables: Any) -> Any:

@@ -172,7 +172,9 @@ class Loop:
             judged = {"record": record, "verdict": found.word, "reason": found.reason}
             self.log.record("audit", when="preflight", rows=len(rows), **judged)
             worse = found.word == "worse"
-            self.log.event("warning" if worse else "info", f"pre-flight audit: {found.reason}")
+            kind = " (on the rows that calibrated it)" if self.learner.method.calibrates else ""
+            said = f"pre-flight audit{kind}: {found.reason}"
+            self.log.event("warning" if worse else "info", said)
             if worse and self.config.audit.strict:
                 self.save()
                 raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pseudolabel_kit.engine import guard, schedule
+from pseudolabel_kit.engine import guard, schedule, watch
 from pseudolabel_kit.engine.step import CONSISTENCY
 from pseudolabel_kit.interfaces import Fuser
 
@@ -22,6 +22,7 @@ def before(loop: Loop) -> Iterator[str]:
         yield "there are no unlabelled rows or loss.consistency is 0: L_u never joins"
     if loop.labels and schedule.is_criterion(start) and not len(loop.streams.val):
         yield f"there are no val rows to reach {start} on: L_u never joins"
+    yield from _calibration(loop)
     yield from _rounds(loop)
     starts = {r: guard.ramp(e).start for r, e in loop.learner.method.explainers.items()}
     if loop.labels and not schedule.is_criterion(start):
@@ -36,6 +37,16 @@ def before(loop: Loop) -> Iterator[str]:
                 f"loss term '{name}' joins at {start}, when the learning rate is down to "
                 f"{rate:.2g} of the first: it will train next to nothing"
             )
+
+
+def _calibration(loop: Loop) -> Iterator[str]:
+    method, held = loop.learner.method, loop.streams.held
+    if loop.labels and method.calibrates and not (held and watch.labelled_share(held)):
+        found = "none is" if held is None else f"of {len(held)} that are, no mask shows a lesion"
+        yield (
+            f"{method.fuser.origin} learns from labelled rows that are held out, but {found}: "
+            "expected audit.holdout above 0 and two labelled patients with a lesion"
+        )
 
 
 def _rounds(loop: Loop) -> Iterator[str]:

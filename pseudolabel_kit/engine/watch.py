@@ -89,7 +89,8 @@ def _shown(
     for start in range(0, len(rows), ROWS):
         batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
         prediction = predict(teacher, batch.image, method, debias=debias)
-        evidence = explain(teacher, method.explainers, batch.image, prediction, failed)
+        asked = method.explainers if method.fuser.reads == "evidence" else {}
+        evidence = explain(teacher, asked, batch.image, prediction, failed)
         yield prediction, evidence, batch
 
 
