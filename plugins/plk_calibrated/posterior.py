@@ -33,6 +33,10 @@ class Posterior(Fuser):
     evidence that points away is not turned round. Until labels join, and where no row is held
     out, the label is the decoder's own probability.
 
+    A weak decoder has flat calibrated labels, and a student that teaches itself by them grows
+    flatter: on chest CT, with one patient held out, it collapsed. Let it join late, or take a
+    teacher that stands still.
+
     Attributes:
         ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many
             thousandths of half their squared distance, beside the mean loss of a pixel.
