@@ -170,8 +170,8 @@ def test_a_fuser_that_calibrates_is_fitted_on_val(tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_judged_over_its_checkpoints(tmp_path: Path) -> None:
-    classifier = {"method": {"backbone": "resnet18", "explainer": "saliency"}}
-    train(tiny(classifier, {"method": {"fuser": "pseudo-label:targets=class"}}), out=tmp_path / "run")
+    parts = {"backbone": "resnet18", "explainer": "saliency", "fuser": "pseudo-label:targets=class"}
+    train(tiny({"method": parts}), out=tmp_path / "run")
     assert call(["audit", str(tmp_path / "run"), "--checkpoint", "all", "--rows", "6"]) == 0
     page = (tmp_path / "run" / "audit" / "unlabelled.html").read_text()
     assert "AUROC by step" in page
