@@ -86,16 +86,12 @@ def kept(
 
 def answered(predictor: Predictor, rows: Subset) -> Iterator[tuple[slice, Batch, Prediction]]:
     """Batches of rows, and the frozen model's answer as it reaches explainers and fusers."""
-    for start in range(0, len(rows), ROWS):
-        chosen = slice(start, min(start + ROWS, len(rows)))
-        batch = rows.batch(range(chosen.start, chosen.stop), device=predictor.fabric.device)
-        debias = predictor.config.loss.debias
-        with predictor.fabric.autocast(), isolated(predictor.model):
-            yield (
-                chosen,
-                batch,
-                predict(predictor.model, batch.image, predictor.method, debias=debias),
-            )
+    model, debias, start = predictor.model, predictor.config.loss.debias, 0
+    for batch in rows.batches(ROWS, predictor.fabric.device):
+        chosen = slice(start, start + len(batch.image))
+        with predictor.fabric.autocast(), isolated(model):
+            yield chosen, batch, predict(model, batch.image, predictor.method, debias=debias)
+        start = chosen.stop
 
 
 def _write(
@@ -128,8 +124,8 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     for state in filter(None, states):
         for name, tensor in state.state_dict().items():
             digest.update(f"{name}{tuple(tensor.shape)}".encode() + _bytes(tensor))
-    for start in range(0, len(rows), 64):
-        digest.update(_bytes(rows.batch(range(start, min(start + 64, len(rows)))).image))
+    for batch in rows.batches(64):
+        digest.update(_bytes(batch.image))
     precision = predictor.config.train.precision
     facts = (reference, len(rows), predictor.config.loss.debias, precision, torch.__version__)
     digest.update(repr(facts).encode())

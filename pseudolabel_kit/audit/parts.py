@@ -32,10 +32,9 @@ def choose(predictor: Predictor, explainer: str | None, fuser: str | None) -> Pa
         PluginError: a part is unknown, or learns weights that this run did not train.
     """
     method = predictor.method
-    own_fuser = {predictor.config.method.fuser: method.fuser}
-    fusers = _named(predictor, "fuser", fuser, own_fuser)
-    if fuser is None:
-        fusers = {name: part for name, part in fusers.items() if part.reads != "nothing"}
+    labels = method.fuser.reads != "nothing"
+    own = {predictor.config.method.fuser: method.fuser} if labels else {}
+    fusers = _named(predictor, "fuser", fuser, own)
     for name, part in fusers.items():
         if part.reads == "nothing":
             raise ConfigError(f"--fuser {name}: makes no labels that could be judged")

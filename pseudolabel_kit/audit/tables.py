@@ -62,12 +62,12 @@ def _table(
         for name in words
         if name != "foreground" and any(f.get(name) is not None for f in figures.values())
     ]
-    more = {name: None for each in rows for name in each.told} if words is EVIDENCE else {}
+    more = {name: None for each in rows for name in each.told}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     table.add_column(title, overflow="fold", min_width=NAME)
     for name in shown:
         table.add_column(words[name].title, justify="right")
-        if name == "dice" and words is LABELS:
+        if name == "dice":
             table.add_column("Gain", justify="right", no_wrap=True)
     for name in more:
         table.add_column(name.replace("_", " "), justify="right")

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolabel_kit.engine.pixels import Array, Tally
+from pseudolabel_kit.engine.pixels import Array, Tally, lesion_free
 from pseudolabel_kit.interfaces import Batch, Evidence, Prediction, PseudoLabels
 
 Record: TypeAlias = dict[str, float | None]
@@ -133,10 +133,9 @@ class Audit:
     def _judge(
         self, judged: Mapping[str, Tensor], ranked: Mapping[str, Tensor], truth: Batch
     ) -> None:
-        has_mask, has_label = truth.has_mask.cpu(), truth.has_label.cpu()
+        has_mask = truth.has_mask.cpu()
         lesion = (truth.mask.cpu() > 0.5) & has_mask[:, None, None, None]
-        can_hold = torch.isin(truth.label.cpu(), torch.tensor(self.lesion_classes))
-        free = torch.where(has_mask, ~lesion.flatten(1).any(dim=1), has_label & ~can_hold)
+        free = lesion_free(truth, self.lesion_classes).cpu()
 
         self._average("mean_truth", lesion[has_mask])
         tallies = {

@@ -135,7 +135,7 @@ def steps(folder: Path) -> list[int]:
 
 def last_step(folder: Path) -> int | None:
     """The step of the newest checkpoint; None where there is none."""
-    return steps(folder)[-1] if steps(folder) else None
+    return max(steps(folder), default=None)
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -51,11 +51,21 @@ class Method:
         """Whether the fuser learns from rows that nothing is trained on."""
         return type(self.fuser).calibrate is not Fuser.calibrate
 
-    def begin(self, task: Task) -> nn.ModuleDict:
-        """Bind every part to the task; the states of those that keep one, by their role."""
+    @property
+    def surveys(self) -> bool:
+        """Whether the fuser looks at all rows when a round begins."""
+        return type(self.fuser).survey is not Fuser.survey
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Every part, by the role under which a checkpoint keeps its state."""
         parts: dict[str, Part] = {"backbone": self.backbone, "fuser": self.fuser}
         parts |= {f"explainer {i}": e for i, e in enumerate(self.explainers.values())}
-        parts |= {f"perturbation {i}": p for i, p in enumerate(self.perturbations)}
+        return parts | {f"perturbation {i}": p for i, p in enumerate(self.perturbations)}
+
+    def begin(self, task: Task) -> nn.ModuleDict:
+        """Bind every part to the task; the states of those that keep one, by their role."""
+        parts = self.parts
         for part in parts.values():
             guard.begin(part, task)
         return nn.ModuleDict({role: p.state for role, p in parts.items() if p.state is not None})

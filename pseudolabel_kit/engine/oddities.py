@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pseudolabel_kit.engine import guard, schedule, watch
 from pseudolabel_kit.engine.step import CONSISTENCY
-from pseudolabel_kit.interfaces import Fuser
 
 if TYPE_CHECKING:
     from pseudolabel_kit.engine.loop import Loop
@@ -50,8 +49,7 @@ def _calibration(loop: Loop) -> Iterator[str]:
 
 
 def _rounds(loop: Loop) -> Iterator[str]:
-    train, fuser = loop.config.train, loop.learner.method.fuser
-    surveys = type(fuser).survey is not Fuser.survey
+    train, surveys = loop.config.train, loop.learner.method.surveys
     if train.rounds > 1 and not (train.progressive or surveys or loop.frozen):
         yield (
             f"train.rounds = {train.rounds} changes nothing: expected a frozen teacher, "

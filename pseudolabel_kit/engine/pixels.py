@@ -7,13 +7,16 @@ bootstrap are too, on weighted ones (`drawn`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pseudolabel_kit.interfaces import Batch
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -187,6 +190,13 @@ class Tally:
         covered = (low + high).sum(axis=1).cumsum(axis=1)
         wrong = (low[:, 1] + high[:, 0]).cumsum(axis=1)
         return _over(covered, self.pixels[:, None]), _over(wrong, covered)
+
+
+def lesion_free(batch: Batch, lesion_classes: Collection[int]) -> Tensor:
+    """(B,) bool: which rows are known to hold no lesion, by their mask, or else by their class."""
+    held = (batch.mask > 0.5).flatten(1).any(dim=1)
+    can_hold = torch.isin(batch.label, torch.tensor(list(lesion_classes), device=held.device))
+    return torch.where(batch.has_mask, ~held, batch.has_label & ~can_hold)
 
 
 def dice(overlap: Array) -> Array:

@@ -23,7 +23,7 @@ from pseudolabel_kit.engine.schedule import Clock, epoch_length, is_criterion
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.engine.step import CONSISTENCY, Learner, Step
 from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.interfaces import Backbone, Batch, Fuser, Task
+from pseudolabel_kit.interfaces import Backbone, Batch, Task
 from pseudolabel_kit.isolate import isolated
 from pseudolabel_kit.plugin.blame import FaultError
 
@@ -127,7 +127,7 @@ def make_learner(
     """The module that trains; `pretrain` unless a checkpoint will bring its weights."""
     model, states = make_model(config, method, task)
     twin = guard.build(method.backbone, task) if config.method.teacher == "twin" else None
-    if twin and type(method.fuser).survey is not Fuser.survey:
+    if twin and method.surveys:
         raise ConfigError(
             f"method.teacher = 'twin': {method.fuser.origin} surveys rows with one network; "
             "expected frozen, ema or self"

@@ -51,13 +51,13 @@ def write_strips(folder: RunFolder, predictor: Predictor, rows: Subset) -> None:
 
 def choose(rows: Subset, count: int) -> list[int]:
     """Positions of up to `count` rows: those with a lesion first, then others, evenly spread."""
-    lesion: list[int] = []
-    other: list[int] = []
-    for start in range(0, len(rows), 64):
-        batch = rows.batch(range(start, min(start + 64, len(rows))))
-        holds = (batch.mask.flatten(1).amax(dim=1) > 0).tolist()
-        for position, has in enumerate(holds, start):
-            (lesion if has else other).append(position)
+    holds = [
+        has
+        for batch in rows.batches(64)
+        for has in (batch.mask.flatten(1).amax(dim=1) > 0).tolist()
+    ]
+    lesion = [position for position, has in enumerate(holds) if has]
+    other = [position for position, has in enumerate(holds) if not has]
     most = math.ceil(2 * count / 3)
     taken = spread(lesion, max(most, count - len(other)))
     return taken + spread(other, count - len(taken))

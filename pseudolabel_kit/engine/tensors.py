@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from pseudolabel_kit.engine import checkpoint
-from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.step import Learner
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Part
@@ -78,19 +77,7 @@ def _places(
     if learner.twin:
         yield "twin", method.backbone, learner.twin
     for role in sorted(kept | states.keys()):
-        yield f"states.{role}", _part(method, role), states.get(role, nothing)
-
-
-def _part(method: Method, role: str) -> Part:
-    """Whose state has this role: "fuser", or "explainer 1"."""
-    kind, _, number = role.partition(" ")
-    parts: Mapping[str, tuple[Part, ...]] = {
-        "backbone": (method.backbone,),
-        "explainer": tuple(method.explainers.values()),
-        "fuser": (method.fuser,),
-        "perturbation": method.perturbations,
-    }
-    return parts[kind][int(number or 0)]
+        yield f"states.{role}", method.parts[role], states.get(role, nothing)
 
 
 def _differences(module: nn.Module, found: Mapping[str, Tensor]) -> Iterator[str]:

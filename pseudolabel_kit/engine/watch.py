@@ -34,8 +34,7 @@ def audit(
     `failed` is given, explainers that fail are left out and noted there.
     """
     judge = Audit(method.backbone.task.lesion_classes)
-    for start in range(0, len(rows), ROWS):
-        batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
+    for batch in rows.batches(ROWS, device):
         found = pseudo_label(teacher, method, batch.image, debias=debias, failed=failed)
         judge.update(found.pseudo, found.prediction, found.evidence, batch)
     told = diagnose(teacher, method, rows, debias=debias, device=device, failed=failed)
@@ -86,10 +85,9 @@ def _shown(
     device: torch.device,
     failed: Failed | None,
 ) -> Iterator[tuple[Prediction, dict[str, Evidence], Batch]]:
-    for start in range(0, len(rows), ROWS):
-        batch = rows.batch(range(start, min(start + ROWS, len(rows))), device=device)
+    asked = method.explainers if method.fuser.reads == "evidence" else {}
+    for batch in rows.batches(ROWS, device):
         prediction = predict(teacher, batch.image, method, debias=debias)
-        asked = method.explainers if method.fuser.reads == "evidence" else {}
         evidence = explain(teacher, asked, batch.image, prediction, failed)
         yield prediction, evidence, batch
 
@@ -97,8 +95,7 @@ def _shown(
 def labelled_share(rows: Subset) -> float | None:
     """The share of foreground in the masks of labelled rows; None where none has a mask."""
     total, count = 0.0, 0
-    for start in range(0, len(rows), ROWS):
-        batch = rows.batch(range(start, min(start + ROWS, len(rows))))
+    for batch in rows.batches(ROWS):
         total += float(batch.mask[batch.has_mask].mean(dim=(1, 2, 3)).sum())
         count += int(batch.has_mask.sum())
     return total / count if count else None
