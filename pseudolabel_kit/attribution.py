@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pseudolabel_kit.evidence import Target, target_class, to_evidence
-from pseudolabel_kit.interfaces import Explainer, Model, Prediction
+from pseudolabel_kit.evidence import Target, lesion_margin, target_class, to_evidence
+from pseudolabel_kit.interfaces import Explainer, Model, Prediction, Task
 
+Question: TypeAlias = Target | Literal["margin", "mask"]
 Baseline: TypeAlias = Literal["blur", "mean", "zero"]
 
 _BLUR_CELLS = 8  # a blurred image is what a mosaic of 8x8 means still shows of it
@@ -35,24 +36,48 @@ class ClassScores(nn.Module):
         return self.model.classify(images)
 
 
+class LesionMargin(ClassScores):
+    """The margin (B,1) of the classes that can hold lesions over the others, in log-odds."""
+
+    def __init__(self, model: Model, task: Task) -> None:
+        super().__init__(model)
+        self.task = task
+
+    def forward(self, images: Tensor) -> Tensor:
+        """One score (B,1) for images (B,C,H,W)."""
+        return lesion_margin(super().forward(images), self.task)[:, None]
+
+
+class LesionArea(ClassScores):
+    """The share (B,1) of the image that the decoder takes for lesion."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """One score (B,1) for images (B,C,H,W)."""
+        masks = self.model(images).need_masks("target=mask")
+        return masks.float().sigmoid().mean(dim=(1, 2, 3))[:, None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassEvidence(Explainer):
-    """Credits pixels for the score of one class.
+    """Credits pixels for one score of the model.
 
     Attributes:
-        target: the likeliest class that can hold lesions, or the predicted class.
+        target: whose score: that of the likeliest class that can hold lesions, of the
+            predicted class, the margin of all classes that can hold lesions over the others,
+            or the area of the decoder's mask.
     """
 
-    target: Target = "lesion"
+    target: Question = "lesion"
 
     @abstractmethod
     def credit(self, scores: ClassScores, images: Tensor, label: Tensor) -> Tensor:
-        """Signed credit (B,C,H,W) or (B,1,H,W) for class `label` (B,) of each row.
+        """Signed credit (B,C,H,W) or (B,1,H,W) for score `label` (B,) of each row.
 
         Args:
-            scores: the lent model, as a module whose output is the class logits.
+            scores: the lent model, as a module whose output (B,N) is the class logits, or (B,1)
+                where `target` is one score.
             images: (B,C,H,W) in [0, 1], detached.
-            label: (B,) int64.
+            label: (B,) int64, which of the scores.
         """
 
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
@@ -61,11 +86,19 @@ class ClassEvidence(Explainer):
         Raises:
             PluginError: the model does not classify.
         """
-        label = self.label(prediction)
-        return to_evidence(self.credit(ClassScores(model), images.detach(), label).detach())
+        label = self.label(prediction, images)
+        return to_evidence(self.credit(self.scores(model), images.detach(), label).detach())
 
-    def label(self, prediction: Prediction) -> Tensor:
-        """(B,) int64: the class that each row is explained for."""
+    def scores(self, model: Model) -> ClassScores:
+        """The lent model as a module that answers with the scores to choose from."""
+        if self.target == "margin":
+            return LesionMargin(model, self.task)
+        return LesionArea(model) if self.target == "mask" else ClassScores(model)
+
+    def label(self, prediction: Prediction, images: Tensor) -> Tensor:
+        """(B,) int64: which score each row is explained for."""
+        if self.target == "margin" or self.target == "mask":
+            return torch.zeros(len(images), dtype=torch.int64, device=images.device)
         scores = prediction.need_classes(type(self).__name__)
         return target_class(self.target, scores, self.task)
 
@@ -98,7 +131,8 @@ class Attribution(ClassEvidence):
         `completeness_error` is the mean absolute miss in units of the class score;
         `completeness_share` is that miss over the mean absolute difference of scores.
         """
-        scores, images, label = ClassScores(model), images.detach(), self.label(prediction)
+        scores, label = self.scores(model), self.label(prediction, images)
+        images = images.detach()
         credit = self.credit(scores, images, label).detach()
         with torch.no_grad():
             gain = scores(images) - scores(baseline_of(images, self.baseline))

@@ -7,9 +7,14 @@ import torch
 from plk_support import Toy, begun, make_batch, make_net, make_task
 from torch import Tensor
 
+from plk_calibrated.integrated_gradients import IntegratedGradients
+from plk_captum.deeplift import DeepLift
+from plk_captum.gradcam import GradCam
 from plk_captum.input_x_gradient import InputXGradient
 from pseudolabel_kit.attribution import Baseline, ClassEvidence, ClassScores, baseline_of
-from pseudolabel_kit.errors import PluginError
+from pseudolabel_kit.errors import ConfigError, PluginError
+
+TWO = replace(make_task(), lesion_classes=(1, 2))
 
 
 class Where(ClassEvidence):
@@ -70,6 +75,48 @@ def test_credit_is_asked_for_the_target_class_and_handed_on_detached(
     assert asked.tolist() == [label, label]
     assert not seen.requires_grad
     assert not evidence.requires_grad
+
+
+def test_the_margin_is_the_log_odds_of_the_classes_that_can_hold_lesions() -> None:
+    net, images = make_net(TWO), make_batch(2, TWO).image
+    scores = begun(Where(target="margin"), TWO).scores(net)
+    lesion = net.classify(images).softmax(dim=1)[:, [1, 2]].sum(dim=1, keepdim=True)
+    torch.testing.assert_close(scores(images), torch.logit(lesion), atol=1e-4, rtol=1e-4)
+
+
+def test_the_area_is_the_decoder_s_mean_probability() -> None:
+    net, images = make_net(), make_batch(2).image
+    scores = begun(Where(target="mask")).scores(net)
+    masks = net(images).mask_logits
+    torch.testing.assert_close(scores(images)[:, 0], masks.sigmoid().mean(dim=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("target", ["margin", "mask"])
+@pytest.mark.parametrize("kind", [InputXGradient, IntegratedGradients, GradCam, DeepLift])
+def test_methods_explain_one_score_as_they_do_a_class(
+    kind: type[ClassEvidence], target: str
+) -> None:
+    net, images = make_net(TWO), make_batch(2, TWO).image
+    part = begun(kind(target=target), TWO)  # type: ignore[arg-type]
+    found = part.explain(net, images, net(images))
+    other = begun(kind(), TWO).explain(net, images, net(images))
+    assert found.shape == (2, 1, *images.shape[-2:])
+    assert found.any()
+    assert not torch.equal(found, other)
+
+
+def test_one_score_needs_no_prediction_of_classes_for_its_label() -> None:
+    images = make_batch(2).image
+    part = begun(Where(target="mask"))
+    part.explain(Toy(), images, replace(Toy()(images), class_logits=None))
+    assert part.__dict__["asked"][2].tolist() == [0, 0]
+
+
+def test_a_margin_without_a_rival_is_refused() -> None:
+    task = replace(make_task(), lesion_classes=())
+    net, images = make_net(task), make_batch(1, task).image
+    with pytest.raises(ConfigError, match="every class can hold lesions"):
+        begun(InputXGradient(target="margin"), task).explain(net, images, net(images))
 
 
 def test_a_model_without_class_scores_is_refused_in_one_line() -> None:

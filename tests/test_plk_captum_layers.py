@@ -16,7 +16,8 @@ from pseudolabel_kit.interfaces import Backbone
 
 
 def chosen(model: nn.Module, images: Tensor, asked: str = "") -> str:
-    name = layer_name(ClassScores(model.eval()), images, asked, "gradcam")  # type: ignore[arg-type]
+    scores = ClassScores(model.eval())  # type: ignore[arg-type]
+    name = layer_name(scores, images, asked, "gradcam", classes=scores(images).shape[1])
     return name.removeprefix("model.")
 
 

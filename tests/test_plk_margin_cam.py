@@ -16,7 +16,8 @@ TASK = make_task()
 def test_the_margin_by_hand() -> None:
     features = torch.tensor([[[[1.0]], [[2.0]]]])
     weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # scores 1, 2, 3
-    found = margin(Scale(features=features, weight=weight), lesion=[1, 2])
+    task = Task(channels=1, size=(1, 1), classes=("a", "b", "c"), lesion_classes=(1, 2))
+    found = margin(Scale(features=features, weight=weight), task)
     expected = torch.logsumexp(torch.tensor([2.0, 3.0]), 0) - 1
     assert found.shape == (1, 1, 1, 1)
     assert found.item() == pytest.approx(float(expected))
@@ -35,7 +36,7 @@ def test_evidence_is_the_probability_of_the_margin() -> None:
 
 
 def test_training_by_pixels_teaches_the_map_where_the_lesion_is() -> None:
-    """The class head learns the place from masks; without them it does not."""
+    """The class head learns the place from masks."""
     generator = torch.Generator().manual_seed(0)
     images = 0.1 * torch.rand(4, TASK.channels, 64, 64, generator=generator)
     mask = torch.zeros(4, 1, 64, 64)
@@ -84,5 +85,6 @@ def test_without_pixels_nothing_is_trained() -> None:
 
 def test_classes_without_a_rival_are_refused() -> None:
     task = Task(channels=1, size=(64, 64), classes=("a", "b"), lesion_classes=(0, 1))
+    part, net, images = begun(MarginCam(), task), make_net(task), torch.rand(1, 1, 64, 64)
     with pytest.raises(ConfigError, match="every class can hold lesions"):
-        begun(MarginCam(), task)
+        part.explain(net, images, net(images))

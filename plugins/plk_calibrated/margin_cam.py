@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plk_calibrated.caam import Levels, chosen
-from pseudolabel_kit.errors import ConfigError
-from pseudolabel_kit.evidence import lesion_classes
+from pseudolabel_kit.evidence import lesion_margin
 from pseudolabel_kit.interfaces import (
     Batch,
     Explainer,
@@ -49,16 +48,7 @@ class MarginCam(Explainer):
     start: Moment = "0%"
 
     def make_state(self, task: Task) -> nn.Module | None:
-        """The offset of the margin, which the class head's maps lack without their bias.
-
-        Raises:
-            ConfigError: every class can hold lesions, so that there is no margin.
-        """
-        if len(lesion_classes(task)) == len(task.classes):
-            raise ConfigError(
-                "every class can hold lesions; expected one that cannot, which "
-                "data.lesion_classes leaves out"
-            )
+        """The offset of the margin, which the class head's maps lack without their bias."""
         return Offset() if self.pixels else None
 
     def explain(self, model: Model, images: Tensor, prediction: Prediction) -> Tensor:
@@ -79,11 +69,10 @@ class MarginCam(Explainer):
         return Ramp(weight=self.pixels, start=self.start)
 
     def _margin(self, prediction: Prediction, images: Tensor) -> Tensor:
-        """(B,1,H,W), in float32."""
+        """(B,1,H,W), as float32."""
         scales = chosen(prediction, self.levels, self.origin)
-        lesion = list(lesion_classes(self.task))
         size = images.shape[-2:]
-        maps = [F.interpolate(margin(s, lesion), size, mode="bilinear") for s in scales]
+        maps = [F.interpolate(margin(s, self.task), size, mode="bilinear") for s in scales]
         mean = torch.stack(maps).mean(dim=0)
         return mean if self.state is None else self.state(mean)
 
@@ -100,9 +89,11 @@ class Offset(nn.Module):
         return margin + self.offset
 
 
-def margin(scale: Scale, lesion: list[int]) -> Tensor:
-    """(B,1,h,w): log-odds of the classes in `lesion` against all others, by the head's maps."""
+def margin(scale: Scale, task: Task) -> Tensor:
+    """(B,1,h,w): log-odds of the classes that can hold lesions, by the head's maps.
+
+    Raises:
+        ConfigError: every class can hold lesions.
+    """
     scores = torch.einsum("nd,bdhw->bnhw", scale.weight, scale.features).float()
-    others = [n for n in range(scores.shape[1]) if n not in lesion]
-    for_, against = scores[:, lesion], scores[:, others]
-    return (for_.logsumexp(dim=1) - against.logsumexp(dim=1))[:, None]
+    return lesion_margin(scores, task)[:, None]

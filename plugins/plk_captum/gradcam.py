@@ -32,7 +32,8 @@ class GradCam(ClassEvidence):
 
     def credit(self, scores: ClassScores, images: Tensor, label: Tensor) -> Tensor:
         """(B,1,H,W) >= 0, enlarged from the layer's size."""
-        layer = scores.get_submodule(layer_name(scores, images, self.layer, "gradcam"))
-        method = captum.attr.LayerGradCam(scores, layer)
+        classes = len(self.task.classes)
+        name = layer_name(scores, images, self.layer, "gradcam", classes=classes)
+        method = captum.attr.LayerGradCam(scores, scores.get_submodule(name))
         maps = ask(method, images, label, relu_attributions=True)
         return F.interpolate(maps, images.shape[-2:], mode="bilinear")

@@ -38,7 +38,8 @@ class GuidedGradCam(ClassEvidence):
         Raises:
             PluginError: the classifier runs no rectifier that can be guided.
         """
-        name = layer_name(scores, images, self.layer, "guided-gradcam")
+        classes = len(self.task.classes)
+        name = layer_name(scores, images, self.layer, "guided-gradcam", classes=classes)
         ran = trace(scores, images)
         rectifiers = {m: len(shapes) for m, shapes in ran.items() if isinstance(m, RECTIFIERS)}
         if not rectifiers:

@@ -33,7 +33,7 @@ def trace(scores: ClassScores, images: Tensor) -> dict[nn.Module, Shapes]:
     return found
 
 
-def layer_name(scores: ClassScores, images: Tensor, asked: str, part: str) -> str:
+def layer_name(scores: ClassScores, images: Tensor, asked: str, part: str, *, classes: int) -> str:
     """The layer's name within `scores`: the one asked for, or "" = the last feature map.
 
     That is the last module that ends with a map of the deepest scale above one pixel. A map
@@ -43,7 +43,6 @@ def layer_name(scores: ClassScores, images: Tensor, asked: str, part: str) -> st
         PluginError: no such layer, or none at all, is run once and gives a map.
     """
     ran = trace(scores, images)
-    classes = ran[scores][0][1]
     names = {module: name for name, module in scores.named_modules()}
     once = {names[module]: shapes[0] for module, shapes in ran.items() if len(shapes) == 1}
     maps = {name: shape for name, shape in once.items() if _is_map(shape, images)}
