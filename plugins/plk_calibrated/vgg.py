@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ BLOCKS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 FILTERS = (32, 64, 128, 256, 256)
 LAYERS = (2, 2, 3, 3, 3)
 RARE = 0.05  # the share of foreground that the untrained decoder answers everywhere
+Pool: TypeAlias = Literal["max", "mean", "lme"]
+SHARPNESS = 5.0  # of log-mean-exp: r of Pinheiro & Collobert; 0 is the mean, infinity the maximum
 SMALLEST = 32  # pixels a side, so that conv5 still has 2x2 of them to normalise over
 
 
@@ -32,12 +34,16 @@ class VggMultiscale(Backbone):
     Attributes:
         width: factor on the 32, 64, 128, 256, 256 filters.
         multiscale: classify conv3, conv4 and conv5; false = conv5 alone.
+        pool: how a class score map becomes the image's score: its maximum, as in the paper; its
+            mean, which every place moves; or their compromise, log-mean-exp (Pinheiro &
+            Collobert, 2015).
         dropout: share of the decoder's first and last features that training drops; the
             paper has none, methods that ask how sure the decoder is need some.
     """
 
     width: Annotated[float, Field(gt=0)] = 1.0
     multiscale: bool = True
+    pool: Pool = "max"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def build(self, task: Task) -> nn.Module:
@@ -53,6 +59,7 @@ class VggMultiscale(Backbone):
             masks=task.mask_channels,
             filters=[max(1, round(count * self.width)) for count in FILTERS],
             classified=BLOCKS[2:] if self.multiscale else BLOCKS[4:],
+            pool=self.pool,
             dropout=self.dropout,
         )
 
@@ -72,9 +79,11 @@ class VggNet(nn.Module):
         masks: int,
         filters: Sequence[int],
         classified: Sequence[str],
+        pool: Pool = "max",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.pool = pool
         inputs = (channels, *filters[:-1])
         shapes = zip(BLOCKS, inputs, filters, LAYERS, strict=True)
         self.encoder = nn.ModuleDict({name: _block(*shape) for name, *shape in shapes})
@@ -127,8 +136,8 @@ class VggNet(nn.Module):
         return features
 
     def _class_logits(self, features: dict[str, Tensor]) -> Tensor:
-        """Sum over scales of the global maximum of each class score map."""
-        scores = [head(features[name]).amax(dim=(2, 3)) for name, head in self.heads.items()]
+        """Sum over scales of each class score map, pooled."""
+        scores = [pooled(head(features[name]), self.pool) for name, head in self.heads.items()]
         return torch.stack(scores).sum(dim=0)
 
     def _decode(self, features: dict[str, Tensor]) -> Tensor:
@@ -139,6 +148,21 @@ class VggNet(nn.Module):
             x = block(torch.cat((x, skip), dim=1))
         logits: Tensor = self.mask_head(self.dropout(x))
         return logits
+
+
+def pooled(scores: Tensor, pool: Pool) -> Tensor:
+    """Score maps (B,N,h,w) as scores (B,N).
+
+    >>> maps = torch.tensor([0.0, 0.0, 0.0, 1.0]).reshape(1, 1, 2, 2)
+    >>> [round(pooled(maps, pool).item(), 2) for pool in ("mean", "lme", "max")]
+    [0.25, 0.73, 1.0]
+    """
+    if pool == "max":
+        return scores.amax(dim=(2, 3))
+    if pool == "mean":
+        return scores.mean(dim=(2, 3))
+    pixels = scores[0, 0].numel()
+    return ((SHARPNESS * scores).logsumexp(dim=(2, 3)) - log(pixels)) / SHARPNESS
 
 
 def _block(inputs: int, outputs: int, layers: int) -> nn.Sequential:
