@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def test_it_judges_evidence_and_labels_and_leaves_the_run_alone(run: Path) -> No
         assert 0 <= float(figures["brier"] or -1) <= 1
     shares = [found.figures(each)["coverage"] for each in found.labels]
     assert shares[:2] == [1, 1]
-    assert 0 <= float(shares[2] or 0) < 1
+    assert shares[2] is not None
+    assert 0 <= shares[2] < 1
 
 
 def test_the_figures_are_those_of_the_run_s_own_labels(run: Path) -> None:
@@ -167,6 +169,47 @@ def test_a_fuser_that_calibrates_is_fitted_on_val(tmp_path: Path) -> None:
     own, fitted = found.figures(found.decoder), found.figures(found.labels[0])
     assert float(fitted["ece"] or 1) < float(own["ece"] or 0), "it was calibrated"
     assert found.figures(found.labels[2])["label_coverage"] is not None, "it has surveyed"
+
+
+def test_the_run_s_own_fuser_is_calibrated_anew_for_other_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"explainer": "caam", "fuser": "posterior"}
+    train(tiny({"method": parts, "data": {"labelled": 0.4}}), out=tmp_path / "run")
+    fitted: list[list[str]] = []
+
+    def noted(fuser: object, held: Iterable[tuple[object, dict[str, object], object]]) -> None:
+        fitted.append([name for _, evidence, _ in held for name in evidence][:1])
+
+    monkeypatch.setattr("pseudolabel_kit.engine.guard.calibrate", noted)
+    audit(tmp_path / "run", rows=4)
+    assert not fitted, "it brought what it had learned"
+    audit(tmp_path / "run", explainer="gradcam", rows=4)
+    audit(tmp_path / "run", fuser="posterior:ridge=2", rows=4)
+    assert fitted == [["gradcam"], ["caam"]]
+
+
+def test_evidence_for_calibration_is_kept_too(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fit more does not explain val once more."""
+    audit(run, explainer="caam", fuser="posterior", rows=4)
+    monkeypatch.setattr("pseudolabel_kit.engine.guard.explain", lambda *_: pytest.fail("asked"))
+    audit(run, explainer="caam", fuser="posterior,posterior:ridge=2", rows=4)
+
+
+def test_several_runs_are_told_by_their_means(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [tmp_path / "ours" / f"seed{seed}" for seed in (0, 1)]
+    for each in runs:
+        shutil.copytree(run, each)
+    line = ["audit", *map(str, [*runs, run]), "--explainer", "caam", "--fuser", "fixmatch"]
+    assert call([*line, "--rows", "4"]) == 0
+    told = capsys.readouterr().out
+    assert "ours/seed1, step" in told
+    assert "± 0.000" in told.split("Mean over")[0]
+    assert "Mean over 1 to 2 runs of each method" in told
+    assert all((each / "audit" / "unlabelled.html").exists() for each in [*runs, run])
+    assert "--out: expected one RUN" in refused([*line, "--out", str(tmp_path / "x")], capsys)
 
 
 def test_a_classifier_is_judged_over_its_checkpoints(tmp_path: Path) -> None:

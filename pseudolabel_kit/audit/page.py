@@ -43,13 +43,15 @@ class Table:
     lines: list[Line]
 
 
-def page(audits: Sequence[Audited], command: str) -> str:
-    """The last checkpoint in full, and how figures moved over all of them.
+def page(audits: Sequence[Findings], audited: Audited, command: str) -> str:
+    """One checkpoint in full, and how figures moved over all of them.
 
     Args:
+        audits: of every checkpoint that was audited.
+        audited: the last of them, with its model and maps.
         command: what repeats it.
     """
-    last = audits[-1].findings
+    last = audited.findings
     decoder = list(filter(None, [last.decoder]))
     templates = environment("audit", "report")
     rendered: str = templates.get_template("audit.html.j2").render(
@@ -62,8 +64,8 @@ def page(audits: Sequence[Audited], command: str) -> str:
         groups=groups(last),
         evidence_charts=charts.evidence(last),
         label_charts=charts.labels(last),
-        step_charts=charts.over_steps([each.findings for each in audits]),
-        shown=shown(audits[-1]),
+        step_charts=charts.over_steps(audits),
+        shown=shown(audited),
         scale=panels.scale(),
         figure=figure,
         signed=signed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -14,18 +14,17 @@ from torch import Tensor
 from pseudolabel_kit.audit.evidence import Kept, answered, kept
 from pseudolabel_kit.audit.findings import DECODER, Findings, Judged, Rows
 from pseudolabel_kit.audit.parts import Parts, choose
+from pseudolabel_kit.audit.prepare import prepare
 from pseudolabel_kit.data.source import open_store
-from pseudolabel_kit.data.splits import Splits, weakly_labelled
-from pseudolabel_kit.data.store import Store, Subset
-from pseudolabel_kit.engine import checkpoint, guard, watch
+from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine import checkpoint, guard
 from pseudolabel_kit.engine.folder import RunFolder
-from pseudolabel_kit.engine.pixels import Array, Tally
+from pseudolabel_kit.engine.pixels import Array, Tally, lesion_free
 from pseudolabel_kit.engine.predict import Predictor, load
 from pseudolabel_kit.engine.provenance import require_same_data
 from pseudolabel_kit.engine.strips import spread
 from pseudolabel_kit.errors import DataError, RunError
-from pseudolabel_kit.interfaces import Batch, Fuser, Prediction, PseudoLabels, Split
-from pseudolabel_kit.isolate import isolated
+from pseudolabel_kit.interfaces import Batch, Prediction, PseudoLabels, Split
 
 ROWS = 256
 Told = Callable[[str, int, int], None]
@@ -74,8 +73,7 @@ def audit(
 ) -> Audited:
     """Judge explainers and fusers on a run's frozen model, reading the truth of one split.
 
-    A fuser that the run did not have is shown the training rows and calibrated on val, so that
-    a fuser that calibrates is judged too kindly where the split is val.
+    Fusers are first shown what training would have shown them: see `prepare`.
 
     Args:
         run: the run, or its folder.
@@ -99,20 +97,17 @@ def audit(
     if not side:
         raise DataError(f"{config.data.source}: the split '{split}' holds no rows to audit")
     chosen = store.subset(spread(side, rows))
+    cache = folder.path / "audit" / "evidence"
     maps = {
         reference: kept(
-            predictor, reference, part, chosen, folder.path / "audit" / "evidence",
-            _naming(told, f"explaining with {reference}"),
+            predictor, reference, part, chosen, cache, _naming(told, f"explaining with {reference}")
         )
         for reference, part in parts.explainers.items()
-    }  # fmt: skip
-    for part in parts.fusers.values():
-        if part is not predictor.method.fuser:  # the run's own brought what it had learned
-            survey(predictor, part, store, splits)
-            calibrate(predictor, parts, part, store.subset(splits.val))
+    }
+    prepare(predictor, parts, store, splits, cache)
     decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
     findings = Findings(
-        run=folder.path.resolve().name,
+        run=named(folder.path),
         split=split,
         step=predictor.step,
         classes=store.classes,
@@ -124,6 +119,13 @@ def audit(
         labels=labels,
     )
     return Audited(predictor=predictor, parts=parts, rows=chosen, kept=maps, findings=findings)
+
+
+def named(folder: Path) -> str:
+    """A run's name; that of a comparison's cell has its method before its seed."""
+    path = folder.resolve()
+    cell = path.name.removeprefix("seed").isdigit()
+    return f"{path.parent.name}/{path.name}" if cell else path.name
 
 
 def checkpoints(run: str | PathLike[str], which: str) -> list[str]:
@@ -204,52 +206,14 @@ def _share(pixels: Tensor) -> Array:
     return share
 
 
-def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> None:
-    """Let a fuser that labels by the whole pool look at it, as at the start of a round."""
-    if type(fuser).survey is Fuser.survey:
-        return
-    data, device = predictor.config.data, predictor.fabric.device
-    labelled = store.subset(splits.labelled)
-    weak = weakly_labelled(store.rows, splits.unlabelled, data.weak_labels, data.seed)
-    unlabelled = store.subset(splits.unlabelled, labels=weak, masks=False)
-    with isolated(predictor.model), torch.no_grad(), predictor.fabric.autocast():
-        guard.survey(
-            fuser,
-            predictor.model,
-            *(
-                (rows.batch(range(i, min(i + 16, len(rows))), device=device)
-                 for i in range(0, len(rows), 16))
-                for rows in (labelled, unlabelled)
-            ),
-        )  # fmt: skip
-
-
-def calibrate(predictor: Predictor, parts: Parts, fuser: Fuser, rows: Subset) -> None:
-    """Let a fuser that the run did not have learn from val, which nothing was trained on."""
-    method = replace(predictor.method, explainers=parts.explainers, fuser=fuser)
-    if not method.calibrates:
-        return
-    with predictor.fabric.autocast():
-        watch.calibrate(
-            predictor.model,
-            method,
-            rows,
-            debias=predictor.config.loss.debias,
-            device=predictor.fabric.device,
-        )
-
-
 def rows_of(rows: Subset, lesion_classes: tuple[int, ...]) -> Rows:
     """What is known of the rows; patients become numbers."""
     numbers: dict[str, int] = {}
     labels, masked, free = [], [], []
-    for start in range(0, len(rows), 64):
-        batch = rows.batch(range(start, min(start + 64, len(rows))))
-        lesion = batch.mask.flatten(1).amax(dim=1) > 0.5
-        can_hold = torch.isin(batch.label, torch.tensor(lesion_classes))
+    for batch in rows.batches(64):
         labels.append(torch.where(batch.has_label, batch.label, -1))
         masked.append(batch.has_mask)
-        free.append(torch.where(batch.has_mask, ~lesion, batch.has_label & ~can_hold))
+        free.append(lesion_free(batch, lesion_classes))
     return Rows(
         names=rows.names,
         patients=np.array(

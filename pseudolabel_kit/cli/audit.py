@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pseudolabel_kit.cli.options import Side
+from pseudolabel_kit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pseudolabel_kit.audit.sweep import Told
+    from pseudolabel_kit.audit.findings import Findings
+    from pseudolabel_kit.audit.sweep import Audited, Told
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,6 +25,7 @@ EPILOG = """
 Written into RUN/audit, or DIR:
   SPLIT.html   curves of calibration and coverage, best and worst images
   SPLIT.csv    every figure, by class and by patient
+Of several runs each has its own, and the terminal shows their means.
 Each explainer's maps are kept in RUN/audit/evidence and judged with any fuser. A fuser
 that calibrates and is not the run's own is fitted on val: judge it on another split.
 
@@ -31,6 +35,7 @@ Examples:
   plk audit runs/first --explainer ig,caam,gradcam,input-x-gradient
   plk audit runs/first --fuser sharpen,sharpen:norm=pixel,fixmatch,pseudoseg
   plk audit runs/first --fuser my-fuser --split val --checkpoint all
+  plk audit runs/compared/*/seed* --explainer caam,gradcam --fuser sharpen
 """
 
 
@@ -44,7 +49,7 @@ class Weights(StrEnum):
 
 @app.command(epilog=EPILOG)
 def audit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     split: Annotated[Side, typer.Option(help="Whose images, and whose truth.")] = Side.UNLABELLED,
     explainer: Annotated[
         str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
@@ -64,36 +69,46 @@ def audit(
 
     The truth of the split is read here, which training never does.
     """
-    from pseudolabel_kit.audit.page import page
+    from pseudolabel_kit.audit.summary import summary
     from pseudolabel_kit.audit.sweep import audit as audited
+    from pseudolabel_kit.cli import console
+
+    if out and len(runs) > 1:
+        raise ConfigError("--out: expected one RUN; each of several has its own folder")
+    ask = partial(audited, split=split.value, explainer=explainer, fuser=fuser, rows=rows)
+    found: list[Findings] = []
+    for run in runs:
+        command = _command(run, **ask.keywords, checkpoint=checkpoint, out=out)
+        found += _one(partial(ask, run), run, checkpoint.value, out or run / "audit", command)
+    if len(runs) > 1:
+        console.out.print(summary(found))
+
+
+def _one(
+    ask: Callable[..., Audited], run: Path, which: str, folder: Path, command: str
+) -> list[Findings]:
+    """Audit a run: tables on the terminal, the CSV file and the page in the folder."""
+    from pseudolabel_kit.audit.page import page
     from pseudolabel_kit.audit.sweep import checkpoints
     from pseudolabel_kit.audit.tables import as_csv, terminal
     from pseudolabel_kit.cli import console
     from pseudolabel_kit.files import write_text
 
+    found: list[Findings] = []
     with ExitStack() as stack:
-        asked = partial(audited, run, split=split.value, explainer=explainer, fuser=fuser)
         told = _told(stack)
-        found = [
-            asked(which=which, rows=rows, told=told) for which in checkpoints(run, checkpoint.value)
-        ]
-    for each in found:
-        console.out.print(terminal(each.findings))
-    folder = out or run / "audit"
-    table, report = folder / f"{split.value}.csv", folder / f"{split.value}.html"
-    write_text(table, as_csv([each.findings for each in found]))
-    command = _command(
-        run,
-        split=split,
-        explainer=explainer,
-        fuser=fuser,
-        checkpoint=checkpoint,
-        rows=rows,
-        out=out,
-    )
-    write_text(report, page(found, command))
+        for each in checkpoints(run, which):
+            audited = ask(which=each, told=told)
+            found.append(audited.findings)
+    for findings in found:
+        console.out.print(terminal(findings))
+    split = audited.findings.split
+    table, report = folder / f"{split}.csv", folder / f"{split}.html"
+    write_text(table, as_csv(found))
+    write_text(report, page(found, audited, command))
     console.out.print(f"figures: {table}", markup=False, soft_wrap=True)
     console.out.print(f"report:  {report}", markup=False, soft_wrap=True)
+    return found
 
 
 def _told(stack: ExitStack) -> Told:
