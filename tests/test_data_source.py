@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -167,6 +168,16 @@ def test_rows_that_lose_their_labels_lose_their_say(tmp_path: Path) -> None:
     _, splits = open_store(few)
     write_set(tmp_path, lit={*splits.unlabelled, *ILL}, split="labelled")
     assert open_store(few)[0].lesion_classes == (0,)
+    assert open_store(config)[0].lesion_classes == (0, 1)
+
+
+def test_a_class_of_which_no_labelled_mask_is_known_may_hold_lesions(tmp_path: Path) -> None:
+    config = write_set(tmp_path, lit=ILL, split="labelled")
+    with (tmp_path / "manifest.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        line["mask"] = line["mask"] if line["label"] == "ill" else ""
+    write_manifest(tmp_path, lines)
     assert open_store(config)[0].lesion_classes == (0, 1)
 
 

@@ -93,6 +93,20 @@ def test_withheld_masks_are_not_even_opened(opened: Callable[..., Store]) -> Non
         store.subset([0, 1])
 
 
+def test_a_class_that_cannot_hold_lesions_is_an_empty_mask(opened: Callable[..., Store]) -> None:
+    samples = [sample(seed=i, mask=i == 3, region=False) for i in range(5)]
+    labels = (0, 1, None, 1, 0)
+    rows = [Row(name=f"row{i}", label=labels[i], has_mask=i == 3) for i in range(5)]
+    store = opened(Listed(given_rows=rows, samples=samples, lesions=(1,)))
+    batch = store.subset(range(5)).batch(range(5))
+    assert batch.has_mask.tolist() == [True, False, False, True, True]
+    assert not batch.mask[[0, 4]].any()
+    assert batch.mask[3].any()
+    withheld = store.subset(range(5), labels={0, 1, 3}, masks=False).batch([4, 3, 1, 0])
+    assert withheld.has_mask.tolist() == [False, False, False, True], "row 4's class is not known"
+    assert not withheld.mask.any()
+
+
 def test_withheld_labels_are_not_in_the_subset(opened: Callable[..., Store]) -> None:
     subset = opened(listed([sample()], label=1)).subset([0], labels=())
     batch = subset.batch([0])

@@ -39,7 +39,7 @@ def one_row(*pixels: float) -> Tensor:
 
 
 def test_shares_by_hand() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     label, decoder = one_row(0.9, 0.1, 0.6, 0.3), one_row(0.6, 0.2, 0.2, 0.2)
     audit.update(pseudo_of(label, one_row(1, 1, 1, 0)), logits_of(decoder), {})
     record = audit.compute()
@@ -54,7 +54,7 @@ def test_shares_by_hand() -> None:
 
 
 def test_label_and_decoder_against_the_truth_by_hand() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     label, decoder = one_row(0.9, 0.7, 0.2, 0.1), one_row(0.6, 0.4, 0.4, 0.1)
     audit.update(pseudo_of(label), logits_of(decoder), {}, truth_of(one_row(1, 0, 1, 0)))
     record = audit.compute()
@@ -69,7 +69,7 @@ def test_label_and_decoder_against_the_truth_by_hand() -> None:
 
 
 def test_evidence_is_ranked_against_the_truth_and_the_decoder() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     decoder = torch.cat([one_row(0.9, 0.8, 0.1, 0.1), one_row(0.1, 0.1, 0.1, 0.1)])
     truth = torch.cat([one_row(1, 0, 1, 0), one_row(0, 0, 0, 0)])
     evidence = {
@@ -88,25 +88,25 @@ def test_evidence_is_ranked_against_the_truth_and_the_decoder() -> None:
     assert record["agreement/caam"] == pytest.approx(2 / 4)
 
 
-def test_lesion_free_images_are_known_by_mask_or_by_class() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+def test_lesion_free_images_are_those_of_a_mask_that_is_known_and_empty() -> None:
+    audit = Audit()
     decoder = torch.full((1, 1, 1, 4), 0.5)
     empty, full = torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4)
     for level, truth in (
         (0.2, truth_of(empty)),
-        (0.4, truth_of(full, label=0, known=False)),
+        (0.4, truth_of(empty)),
         (0.8, truth_of(full)),
-        (0.8, truth_of(full, known=False)),
+        (0.8, truth_of(empty, known=False)),
     ):
         audit.update(pseudo_of(torch.full_like(decoder, level)), logits_of(decoder), {}, truth)
     record = audit.compute()
     assert record["lesion_free_label"] == pytest.approx(0.3)
     assert record["lesion_free_decoder"] == pytest.approx(0.5)
-    assert record["mean_truth"] == pytest.approx(0.5)
+    assert record["mean_truth"] == pytest.approx(1 / 3)
 
 
 def test_rows_of_unknown_mask_are_not_judged() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     half = torch.full((2, 1, 2, 2), 0.5)
     audit.update(pseudo_of(half), logits_of(half), {}, truth_of(torch.ones_like(half), known=False))
     record = audit.compute()
@@ -121,7 +121,7 @@ def test_batches_do_not_matter() -> None:
     mask = (torch.rand(6, 2, 8, 8, generator=generator) > 0.7).float()
     records = []
     for size in (6, 4, 1):
-        audit = Audit(lesion_classes=(LESION,))
+        audit = Audit()
         for at in range(0, 6, size):
             chosen = slice(at, at + size)
             evidence = {"ig": Evidence(map=map_[chosen, :1], family="attribution")}
@@ -137,7 +137,7 @@ def test_batches_do_not_matter() -> None:
 
 
 def test_nothing_audited_is_all_none() -> None:
-    record = Audit(lesion_classes=()).compute()
+    record = Audit().compute()
     assert record.pop("images") == 0
     assert set(record.values()) == {None}
 
@@ -177,7 +177,7 @@ def test_hardening_a_calibrated_decoder_is_not_worse(threshold: float) -> None:
     decoder = torch.full((1, 1, 1, pixels), threshold)
     truth = torch.zeros_like(decoder)
     truth[..., :lesions] = 1
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     audit.update(pseudo_of(torch.ones_like(decoder)), logits_of(decoder), {}, truth_of(truth))
     assert verdict(audit.compute()).word == "equal"
 
@@ -205,7 +205,7 @@ def test_a_hard_label_is_judged_by_dice_alone() -> None:
     truth = (torch.rand(4, 1, 8, 8, generator=generator) < decoder).float()
     found = {}
     for name, label in (("hard", (decoder >= 0.5).float()), ("soft", decoder**0.1)):
-        audit = Audit(lesion_classes=(LESION,))
+        audit = Audit()
         audit.update(pseudo_of(label), logits_of(decoder), {}, truth_of(truth))
         found[name] = audit.compute()
     assert [found[name]["soft_share"] for name in ("hard", "soft")] == [0, 1]
@@ -217,7 +217,7 @@ def test_a_hard_label_is_judged_by_dice_alone() -> None:
 
 
 def test_class_labels_are_judged_where_classes_are_known() -> None:
-    audit = Audit(lesion_classes=(LESION,))
+    audit = Audit()
     logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
     pseudo = PseudoLabels(
         label=torch.eye(2)[[0, 0, 1, 1]], label_weight=torch.tensor([1.0, 1.0, 1.0, 0.0])

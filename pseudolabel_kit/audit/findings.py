@@ -29,7 +29,7 @@ class Rows:
         patients: numbers from 1 in the order of their first image; 0 = not known.
         labels: class indices; -1 = not known.
         masked: whether the mask is known.
-        free: whether the image is known to hold no lesion, by its mask or else its class.
+        free: whether the image is known to hold no lesion.
     """
 
     names: tuple[str, ...]

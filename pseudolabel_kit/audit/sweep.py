@@ -111,7 +111,7 @@ def audit(
         split=split,
         step=predictor.step,
         classes=store.classes,
-        rows=rows_of(chosen, store.lesion_classes),
+        rows=rows_of(chosen),
         available=len(side),
         seed=config.train.seed,
         decoder=decoder,
@@ -206,14 +206,14 @@ def _share(pixels: Tensor) -> Array:
     return share
 
 
-def rows_of(rows: Subset, lesion_classes: tuple[int, ...]) -> Rows:
+def rows_of(rows: Subset) -> Rows:
     """What is known of the rows; patients become numbers."""
     numbers: dict[str, int] = {}
     labels, masked, free = [], [], []
     for batch in rows.batches(64):
         labels.append(torch.where(batch.has_label, batch.label, -1))
         masked.append(batch.has_mask)
-        free.append(lesion_free(batch, lesion_classes))
+        free.append(lesion_free(batch))
     return Rows(
         names=rows.names,
         patients=np.array(

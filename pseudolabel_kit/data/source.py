@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,12 +77,14 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[St
     return store, splits
 
 
-def _shown(store: Store, labelled: Iterable[int]) -> tuple[int, ...]:
-    """Classes of which a labelled mask shows a lesion, else all; no other truth is consulted."""
+def _shown(store: Store, labelled: Sequence[int]) -> tuple[int, ...]:
+    """All classes but those whose labelled masks are all empty; no other truth is consulted."""
     foreground = describe(store.folder)["foreground"]
-    labels = (store.rows[i].label for i in labelled if foreground[i])
-    if shown := {label for label in labels if label is not None}:
-        return tuple(sorted(shown))
+    masked = [i for i in labelled if store.rows[i].has_mask]
+    if any(foreground[i] for i in masked):
+        shown = {store.rows[i].label for i in masked if foreground[i]}
+        seen = {store.rows[i].label for i in masked}
+        return tuple(i for i in range(len(store.classes)) if i in shown or i not in seen)
     if len(store.classes) > 1:
         warnings.warn(
             "no labelled mask shows a lesion, so every class is taken to have some; name those "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pseudolabel_kit.data import pack
 from pseudolabel_kit.interfaces import Batch, Dataset, Row
 
 Slots = NDArray[np.int64]
+NONE, EMPTY = -1, -2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,18 +101,23 @@ class Store:
     ) -> Subset:
         """Some rows, with their truth or without; what is withheld cannot be got from it.
 
+        A row whose class is known and cannot hold lesions has an empty mask, also where the
+        dataset holds none for it or where masks are withheld.
+
         Args:
             labels: the rows whose class may be known; None = all.
         """
         chosen = np.asarray(indices, dtype=np.int64)
+        known = _labels(self.rows, chosen, labels)
+        free = (known >= 0) & ~np.isin(known, self.lesion_classes)
         regions = any(row.has_region for row in self.rows)
         return Subset(
             indices=tuple(int(i) for i in chosen),
             names=tuple(self.rows[i].name for i in chosen),
             patients=tuple(self.rows[i].patient for i in chosen),
             _images=_map(self.folder, "images"),
-            _labels=_labels(self.rows, chosen, labels),
-            _masks=_Planes.of(self, "masks", chosen, known=masks),
+            _labels=known,
+            _masks=_Planes.of(self, "masks", chosen, known=masks).emptied(free),
             _regions=_Planes.of(self, "regions", chosen, known=True) if regions else None,
         )
 
@@ -164,7 +170,7 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class _Planes:
-    """Masks or regions: rows that have none hold slot -1."""
+    """Masks or regions, by their slot in the array; or NONE, or EMPTY without being kept."""
 
     slots: Slots
     shape: tuple[int, ...]
@@ -173,21 +179,25 @@ class _Planes:
     @classmethod
     def of(cls, store: Store, what: str, chosen: Slots, *, known: bool) -> _Planes:
         has = np.array([getattr(row, f"has_{what[:-1]}") for row in store.rows], dtype=bool)
-        slots = np.where(has, np.cumsum(has) - 1, -1)[chosen]
+        slots = np.where(has, np.cumsum(has) - 1, NONE)[chosen]
         channels = store.mask_channels if what == "masks" else 1
         shape = (channels, *store.size)
         if not known or not (slots >= 0).any():
-            return cls(np.full(len(chosen), -1, dtype=np.int64), shape, None)
+            return cls(np.full(len(chosen), NONE, dtype=np.int64), shape, None)
         return cls(slots, shape, _map(store.folder, what))
+
+    def emptied(self, free: NDArray[np.bool_]) -> _Planes:
+        """With empty planes for those of the rows in `free` that have none."""
+        return replace(self, slots=np.where((self.slots == NONE) & free, EMPTY, self.slots))
 
     def take(self, at: Slots, absent: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
         slots = self.slots[at]
-        has = slots >= 0
+        kept = slots >= 0
         planes = np.full((len(at), *self.shape), absent, dtype=np.uint8)
-        if self.array is not None and has.any():
-            planes[has] = np.take(self.array, slots[has], axis=0)
+        if self.array is not None and kept.any():
+            planes[kept] = np.take(self.array, slots[kept], axis=0)
         moved = torch.from_numpy(planes).to(device)
-        return moved.to(torch.float32), torch.from_numpy(has).to(device)
+        return moved.to(torch.float32), torch.from_numpy(slots != NONE).to(device)
 
 
 def _labels(rows: Sequence[Row], chosen: Slots, known: Container[int] | None) -> Slots:

@@ -59,15 +59,9 @@ DRIFT_FLOOR = 0.005
 
 
 class Audit:
-    """Streams over batches; keeps sums alone.
+    """Streams over batches; keeps sums alone."""
 
-    Args:
-        lesion_classes: a row whose known class is not among them is lesion-free even where
-            its mask is not known.
-    """
-
-    def __init__(self, lesion_classes: Collection[int]) -> None:
-        self.lesion_classes = tuple(lesion_classes)
+    def __init__(self) -> None:
         self._images = 0
         self._means: dict[str, tuple[float, int]] = {}
         self._judged: dict[str, Tally] = {}
@@ -135,7 +129,7 @@ class Audit:
     ) -> None:
         has_mask = truth.has_mask.cpu()
         lesion = (truth.mask.cpu() > 0.5) & has_mask[:, None, None, None]
-        free = lesion_free(truth, self.lesion_classes).cpu()
+        free = lesion_free(truth).cpu()
 
         self._average("mean_truth", lesion[has_mask])
         tallies = {

@@ -7,12 +7,11 @@ bootstrap are too, on weighted ones (`drawn`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -192,11 +191,9 @@ class Tally:
         return _over(covered, self.pixels[:, None]), _over(wrong, covered)
 
 
-def lesion_free(batch: Batch, lesion_classes: Collection[int]) -> Tensor:
-    """(B,) bool: which rows are known to hold no lesion, by their mask, or else by their class."""
-    held = (batch.mask > 0.5).flatten(1).any(dim=1)
-    can_hold = torch.isin(batch.label, torch.tensor(list(lesion_classes), device=held.device))
-    return torch.where(batch.has_mask, ~held, batch.has_label & ~can_hold)
+def lesion_free(batch: Batch) -> Tensor:
+    """(B,) bool: which rows are known to hold no lesion."""
+    return batch.has_mask & ~(batch.mask > 0.5).flatten(1).any(dim=1)
 
 
 def dice(overlap: Array) -> Array:

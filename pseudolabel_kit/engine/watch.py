@@ -33,7 +33,7 @@ def audit(
     Never touches a training stream: `rows` may know the truth of unlabelled rows. Where
     `failed` is given, explainers that fail are left out and noted there.
     """
-    judge = Audit(method.backbone.task.lesion_classes)
+    judge = Audit()
     for batch in rows.batches(ROWS, device):
         found = pseudo_label(teacher, method, batch.image, debias=debias, failed=failed)
         judge.update(found.pseudo, found.prediction, found.evidence, batch)
