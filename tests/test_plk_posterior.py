@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plk_support import begun, make_evidence, make_prediction
+from plk_support import begun, make_evidence, make_prediction, make_task
 from scipy.optimize import minimize
 from tiny import assembled, steps
 
@@ -150,6 +151,38 @@ def test_evidence_that_is_missing_moves_nothing() -> None:
     other = fuser.fuse(prediction, {"f": evidence["e"]}).mask
     torch.testing.assert_close(alone, other)
     assert not torch.equal(alone, fuser.fuse(prediction, evidence).mask)  # type: ignore[arg-type]
+
+
+def classed(seed: int = 0) -> tuple[Prediction, dict[str, Evidence], Batch]:
+    """Rows of which the class alone tells whether what the decoder marks is a lesion."""
+    prediction, _, batch = held(0.0, 0.0, seed)
+    ill = torch.tensor([True, False, True, False])
+    logits = torch.where(ill[:, None], torch.tensor([-2.0, 0, 2]), torch.tensor([2.0, 0, -2]))
+    mask = batch.mask * ill[:, None, None, None]
+    return replace(prediction, class_logits=logits), {}, replace(batch, mask=mask)
+
+
+def test_classes_count_by_what_they_know() -> None:
+    fuser, blind = begun(Posterior()), begun(Posterior(classes=False))
+    for each in (fuser, blind):
+        each.calibrate([classed(seed) for seed in range(2)])
+    shown = classed(seed=9)
+    label, without = (each.fuse(shown[0], {}).mask for each in (fuser, blind))
+    assert label is not None
+    assert without is not None
+    truth = shown[2].mask
+    assert (label - truth).square().mean() < 0.8 * (without - truth).square().mean()
+    assert label[1].mean() < 0.1 < label[0].mean()
+    assert without[0].mean() == pytest.approx(float(without[1].mean()), abs=0.02)
+
+
+def test_classes_that_say_nothing_are_not_asked() -> None:
+    all_ill = replace(make_task(), lesion_classes=())
+    fuser, (prediction, _, batch) = begun(Posterior(), all_ill), classed()
+    fuser.calibrate([(prediction, {}, batch)])
+    unclassed = replace(prediction, class_logits=None)
+    label, same = fuser.fuse(prediction, {}).mask, fuser.fuse(unclassed, {}).mask
+    torch.testing.assert_close(label, same)
 
 
 def test_the_point_of_best_dice_becomes_a_half() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import log
 from typing import Annotated, Literal
 
 import torch
@@ -13,20 +14,23 @@ from torch import Tensor, nn
 
 from plk_calibrated.logistic import best_cut, fit
 from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.evidence import lesion_classes, lesion_margin
 from pseudolabel_kit.interfaces import Batch, Evidence, Fuser, Prediction, PseudoLabels, Task
 
-DECODER = ""  # under which name its weight is kept: no explainer has it
+DECODER, CLASSES = "", " "  # under which names their weights are kept: no explainer has them
 MOST = 16  # explainers: the weights are saved as one tensor
-SURE = 1e-3  # evidence counts as at most so sure, or a single map would outvote everything
+SURE = 1e-3  # what is no decoder counts as at most so sure, or it would outvote everything
+SUREST = log(1 / SURE - 1)
 PIXELS = 4096  # of each held-out image: enough for a handful of weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Posterior(Fuser):
-    """The probability of a lesion by a logistic model of decoder and evidence.
+    """The probability of a lesion by a logistic model of decoder, classes and evidence.
 
-    logit p = scale z + shift + sum of weight_e logit(a_e), for the decoder's logit z and the
-    evidence a_e of each explainer. It is fitted by maximum likelihood to labelled rows that are
+    logit p = scale z + shift + weight_c c + sum of weight_e logit(a_e), for the decoder's
+    logit z, the log-odds c that the image's class can hold lesions, and the evidence a_e of
+    each explainer. It is fitted by maximum likelihood to labelled rows that are
     held out of training: Platt scaling (Platt, 1999) where there is no evidence. It is fitted
     anew after every epoch, or a student that learns the correction would be corrected again.
     Neither scale nor weights fall below 0, so evidence that knows nothing gets no weight, and
@@ -38,6 +42,7 @@ class Posterior(Fuser):
     teacher that stands still.
 
     Attributes:
+        classes: count c, where the network classifies and some class cannot hold lesions.
         ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many
             thousandths of half their squared distance, beside the mean loss of a pixel.
         point: which probability becomes 0.5 in the label: 0.5 itself, which keeps it
@@ -45,6 +50,7 @@ class Posterior(Fuser):
             mask that is cut at 0.5 is too small (Lipton et al., 2014).
     """
 
+    classes: bool = True
     ridge: Annotated[float, Field(ge=0)] = 1.0
     point: Literal["calibrated", "dice"] = "calibrated"
 
@@ -54,7 +60,7 @@ class Posterior(Fuser):
 
     def calibrate(self, held: Iterable[tuple[Prediction, Mapping[str, Evidence], Batch]]) -> None:
         """Fit scale, shift and weights to the held-out rows whose mask is known."""
-        drawn = [_pixels(*each) for each in held]
+        drawn = [self._pixels(*each) for each in held]
         truth = torch.cat([y for _, y in drawn]) if drawn else torch.zeros(0)
         if not 0 < truth.sum() < len(truth):
             return  # pixels of one kind alone teach nothing
@@ -71,10 +77,41 @@ class Posterior(Fuser):
     def fuse(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> PseudoLabels:
         """Masks (B,K,H,W) in [0, 1] with weight 1 everywhere; computed in float32."""
         state = self._fitted()
-        terms = _terms(prediction, evidence).items()
+        terms = self._terms(prediction, evidence).items()
         fused = sum((state.weight(n) * (x - state.middle(n)) for n, x in terms), state.shift)
         mask = torch.sigmoid(fused)
         return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+
+    def _terms(self, prediction: Prediction, evidence: Mapping[str, Evidence]) -> dict[str, Tensor]:
+        """Decoder's logits (B,K,H,W), classes and each evidence as log-odds of that shape."""
+        if len(evidence) > MOST:
+            raise ConfigError(f"{len(evidence)} explainers; expected at most {MOST}")
+        logits = prediction.need_masks("posterior").float()
+        terms = {DECODER: logits}
+        if self._tells(prediction):
+            odds = lesion_margin(prediction.need_classes("posterior").float(), self.task)
+            terms[CLASSES] = odds.clamp(-SUREST, SUREST)[:, None, None, None].expand_as(logits)
+        return terms | {
+            name: torch.logit(each.map.float(), eps=SURE).expand_as(logits)
+            for name, each in evidence.items()
+        }
+
+    def _tells(self, prediction: Prediction) -> bool:
+        """Whether an image's classes say anything about lesions."""
+        some = len(lesion_classes(self.task)) < len(self.task.classes)
+        return self.classes and some and prediction.class_logits is not None
+
+    def _pixels(
+        self, prediction: Prediction, evidence: Mapping[str, Evidence], batch: Batch
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Of some pixels of each row with a mask: each term (P,), and whether they are lesion."""
+        known = batch.has_mask
+        truth = batch.mask[known].flatten(1)
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randperm(truth.shape[1], generator=generator)[:PIXELS].to(truth.device)
+        terms = self._terms(prediction, evidence)
+        drawn = {name: each[known].flatten(1)[:, chosen].flatten() for name, each in terms.items()}
+        return drawn, truth[:, chosen].flatten()
 
     def _fitted(self) -> Fitted:
         assert isinstance(self.state, Fitted)
@@ -82,7 +119,7 @@ class Posterior(Fuser):
 
 
 class Fitted(nn.Module):
-    """The weights of the decoder and of each evidence, by the hash of its name, and the shift.
+    """The weight of each term, by the hash of its name, and the shift.
 
     Evidence counts by how far it is from its middle on the held-out rows, so that evidence
     that is missing moves nothing.
@@ -95,9 +132,9 @@ class Fitted(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("keys", torch.zeros(1 + MOST, dtype=torch.int64))
-        self.register_buffer("weights", torch.zeros(1 + MOST))
-        self.register_buffer("middles", torch.zeros(1 + MOST))
+        self.register_buffer("keys", torch.zeros(2 + MOST, dtype=torch.int64))
+        self.register_buffer("weights", torch.zeros(2 + MOST))
+        self.register_buffer("middles", torch.zeros(2 + MOST))
         self.register_buffer("shift", torch.zeros(()))
         self.keep([DECODER], torch.ones(1), torch.zeros(1), torch.zeros(()))
 
@@ -110,7 +147,7 @@ class Fitted(nn.Module):
         self.shift.copy_(shift)
 
     def weight(self, name: str) -> Tensor:
-        """Of the decoder or of an explainer; 0 for one that was not there."""
+        """Of the decoder, the classes or an explainer; 0 for one that was not there."""
         return (self.weights * (self.keys == _key(name))).sum()
 
     def middle(self, name: str) -> Tensor:
@@ -122,28 +159,3 @@ def _key(name: str) -> int:
     """A number that stands for a name in a checkpoint; never 0."""
     digest = blake2b(name.encode(), digest_size=7).digest()
     return int.from_bytes(digest, "big") + 1
-
-
-def _terms(prediction: Prediction, evidence: Mapping[str, Evidence]) -> dict[str, Tensor]:
-    """The decoder's logits (B,K,H,W), and each evidence as log-odds of that shape."""
-    if len(evidence) > MOST:
-        raise ConfigError(f"{len(evidence)} explainers; expected at most {MOST}")
-    logits = prediction.need_masks("posterior").float()
-    odds = {
-        name: torch.logit(each.map.float(), eps=SURE).expand_as(logits)
-        for name, each in evidence.items()
-    }
-    return {DECODER: logits, **odds}
-
-
-def _pixels(
-    prediction: Prediction, evidence: Mapping[str, Evidence], batch: Batch
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Of some pixels of each row with a mask: each term (P,), and whether they are lesion."""
-    known = batch.has_mask
-    truth = batch.mask[known].flatten(1)
-    generator = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(truth.shape[1], generator=generator)[:PIXELS].to(truth.device)
-    terms = _terms(prediction, evidence)
-    drawn = {name: each[known].flatten(1)[:, chosen].flatten() for name, each in terms.items()}
-    return drawn, truth[:, chosen].flatten()
