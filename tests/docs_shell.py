@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from glob import glob
 from importlib import invalidate_caches
 from pathlib import Path
 
@@ -41,6 +42,11 @@ SHORT = {
 PIP = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--upgrade")
 
 
+def spread(word: str) -> list[str]:
+    """What a word with a star stands for: the files that are there, or itself."""
+    return sorted(glob(word)) or [word] if "*" in word else [word]
+
+
 class Shell:
     """What a page's commands are typed into.
 
@@ -69,7 +75,7 @@ class Shell:
     def run(self, code: str) -> None:
         """Every line of a block; what is not known here is refused, not skipped."""
         for line in code.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = [each for word in shlex.split(line, comments=True) for each in spread(word)]
             told = re.search(r"# exits with (\d+)$", line)
             with self.patch.context() as here:
                 here.setenv(DISABLE, "")  # undone, also where --no-plugin sets it

@@ -22,7 +22,8 @@ def example(request: pytest.FixtureRequest) -> Path:
 
 def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
     paper = {"table3", "table4", "table5", "fig6", "rivals"}
-    assert {path.stem for path in EXAMPLES} == paper | {"evidence", "regimes"}
+    study = {"localise", "switches", "regimes", "evidence"}
+    assert {path.stem for path in EXAMPLES} == paper | study
 
 
 def test_the_quick_form_runs(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tiny import cache_folder
 
+from pseudolabel_kit.audit.sweep import audit
 from pseudolabel_kit.compare import worker
 from pseudolabel_kit.compare.cells import Cell, cells
 from pseudolabel_kit.compare.spec import read_spec
@@ -16,7 +17,8 @@ from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.interfaces import Batch, Split
 
-EVIDENCE = Path(__file__).parents[1] / "examples" / "evidence.toml"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CHOOSING = ("localise", "switches", "regimes")
 
 
 @pytest.fixture
@@ -33,29 +35,52 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return seen
 
 
-def done(out: Path, row: str, split: Split) -> Cell:
-    """A cell of the comparison in its quick form, measured on a side."""
-    spec = read_spec(EVIDENCE).quickened().overlaid({"data": {"cache": cache_folder()}})
-    spec = spec.changed(split=split)
+def done(out: Path, study: str, row: str, split: Split | None = None) -> Cell:
+    """A cell of a comparison in its quick form, measured on its side or on another."""
+    spec = (
+        read_spec(EXAMPLES / f"{study}.toml")
+        .quickened()
+        .overlaid({"data": {"cache": cache_folder()}})
+    )
+    spec = spec.changed(split=split or spec.split)
     cell = next(cell for cell in cells(spec, out) if cell.row == row)
     assert worker._work(cell, lambda done, total: None) is None
     return cell
 
 
-def test_the_study_of_evidence_chooses_on_val() -> None:
-    assert read_spec(EVIDENCE).split == "val"
+@pytest.mark.parametrize("study", CHOOSING)
+def test_what_is_still_to_be_chosen_is_chosen_on_val(study: str) -> None:
+    assert read_spec(EXAMPLES / f"{study}.toml").split == "val"
 
 
-@pytest.mark.parametrize("row", ["sharpen, maps taught", "posterior at best Dice"])
-def test_selection_never_reads_test(tmp_path: Path, read: set[int], row: str) -> None:
-    cell = done(tmp_path, row, "val")
+def test_what_was_chosen_is_measured_on_test() -> None:
+    assert read_spec(EXAMPLES / "evidence.toml").split == "test"
+
+
+@pytest.mark.parametrize(
+    ("study", "row"),
+    [
+        ("localise", "maps taught, all class labels"),
+        ("switches", "default"),
+        ("regimes", "evidence, 10% masks, all labels"),
+    ],
+)
+def test_selection_never_reads_test(tmp_path: Path, read: set[int], study: str, row: str) -> None:
+    cell = done(tmp_path, study, row)
     _, splits = open_store(cell.config.data)
     assert read & set(splits.val)
     assert read & set(splits.labelled)
     assert not read & set(splits.test), "test was read while options are still chosen"
 
 
+def test_nor_does_an_audit_that_chooses(tmp_path: Path, read: set[int]) -> None:
+    cell = done(tmp_path, "localise", "maps taught")
+    audit(cell.folder, split="val", explainer="cam,margin-cam:pixels=0", fuser="sharpen,posterior")
+    _, splits = open_store(cell.config.data)
+    assert not read & set(splits.test)
+
+
 def test_a_look_at_test_would_be_seen(tmp_path: Path, read: set[int]) -> None:
-    cell = done(tmp_path, "supervised", "test")
+    cell = done(tmp_path, "switches", "no pseudo labels", "test")
     _, splits = open_store(cell.config.data)
     assert read & set(splits.test)

@@ -62,6 +62,12 @@ COMPONENTS = [
         "plk_calibrated:recipes/calibrated-paper.toml",
         "Calibrated pseudo labels as printed, flaws included.",
     ),
+    Component(
+        "recipe",
+        "posterior",
+        "plk_calibrated:recipes/posterior.toml",
+        "Labels calibrated on held-out rows, from decoder, taught class maps and classes.",
+    ),
 ]
 
 
