@@ -245,8 +245,13 @@ def test_a_run_calibrates_it_each_epoch_on_rows_that_it_never_trains_on(tmp_path
     held = set(loop.streams.held.indices)
     assert held
     assert not held & set(loop.feed.labelled.indices)
-    assert len(seen) > 1
-    assert set(seen) == {len(held)}
+    assert loop.streams.halves is not None
+    fitted, judged = (set(half.indices) for half in loop.streams.halves)
+    assert fitted | judged == held
+    assert not fitted & judged
+    assert seen[0] == len(fitted), "the pre-flight audit judges by rows that it did not see"
+    assert set(seen[1:]) == {len(held)}
+    assert len(seen) > 2
     assert isinstance(fuser, Posterior)
     assert fuser.state is not None
     assert float(fuser.state.weight("")) != 1, "it learned something"  # type: ignore[operator]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pseudolabel_kit.audit import charts
-from pseudolabel_kit.audit.findings import Figures, Findings, Gain, Judged
+from pseudolabel_kit.audit.findings import Figures, Findings, Gain, Judged, Kind
 from pseudolabel_kit.audit.pictures import shown
 from pseudolabel_kit.audit.sweep import Audited
 from pseudolabel_kit.audit.tables import heading, reading, signed, span
@@ -61,13 +60,19 @@ def page(audits: Sequence[Findings], audited: Audited, command: str) -> str:
         command=command,
         evidence=table(last, [*decoder, *last.evidence], EVIDENCE) if last.evidence else None,
         labels=table(last, [*decoder, *last.labels], LABELS) if last.labels else None,
-        groups=groups(last),
+        groups=[
+            each
+            for each in (
+                groups(last, "Evidence", "explainer", ("auroc", "lesion_free")),
+                groups(last, "Pseudo labels", "fuser", ("dice", "brier")),
+            )
+            if each
+        ],
         evidence_charts=charts.evidence(last),
         label_charts=charts.labels(last),
         step_charts=charts.over_steps(audits),
         shown=shown(audited),
         scale=panels.scale(),
-        figure=figure,
         signed=signed,
         span=span,
     )
@@ -96,27 +101,49 @@ def _line(findings: Findings, judged: Judged, figures: Figures, names: Sequence[
     )
 
 
-def groups(findings: Findings) -> dict[str, Any] | None:
-    """Dice and Brier score of the decoder and of each label, by class and by patient.
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Two figures of the decoder and of each map or label, by class and by patient.
+
+    Attributes:
+        figures: the two, the second shown smaller.
+        more: patients that are in the CSV file alone.
+    """
+
+    title: str
+    figures: tuple[Word, Word]
+    names: list[str]
+    lines: list[tuple[str, int, list[tuple[str, str]]]]
+    more: int
+
+
+def groups(findings: Findings, title: str, kind: Kind, names: tuple[str, str]) -> Groups | None:
+    """The named figures of the decoder and of all of one kind, or None where there are none.
 
     Of the patients those with a lesion, the decoder's worst first: what the rest shows is in
     their class.
     """
-    rows = [*filter(None, [findings.decoder]), *findings.labels]
-    if not rows:
+    judged = [each for each in findings.judged if each.kind in ("decoder", kind)]
+    if not any(each.kind == kind for each in judged):
         return None
-    lines = [
-        (name, int(chosen.sum()), [findings.figures(each, chosen) for each in rows])
-        for name, chosen in findings.groups().items()
-        if name != "all"
-    ]
-    classes = [line for line in lines if line[0].startswith("class")]
-    patients = [
-        line for line in lines if line not in classes and line[2][0].get("dice") is not None
-    ]
-    patients.sort(key=lambda line: line[2][0]["dice"] or 0.0)
-    return {
-        "names": [each.name for each in rows],
-        "more": max(0, len(patients) - PATIENTS),
-        "lines": [*classes, *patients[:PATIENTS]],
+    lines = {
+        group: (int(chosen.sum()), [findings.figures(each, chosen) for each in judged])
+        for group, chosen in findings.groups().items()
+        if group != "all"
     }
+    classes = [group for group in lines if group.startswith("class")]
+    firsts = {group: figures[0].get(names[0]) for group, (_, figures) in lines.items()}
+    known = {g: value for g, value in firsts.items() if value is not None and g not in classes}
+    patients = sorted(known, key=known.__getitem__)
+    words = {**EVIDENCE, **LABELS}
+    return Groups(
+        title=title,
+        figures=(words[names[0]], words[names[1]]),
+        names=[each.name for each in judged],
+        lines=[
+            (group, count, [(figure(f.get(names[0])), figure(f.get(names[1]))) for f in figures])
+            for group in [*classes, *patients[:PATIENTS]]
+            for count, figures in [lines[group]]
+        ],
+        more=max(0, len(patients) - PATIENTS),
+    )

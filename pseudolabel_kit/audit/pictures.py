@@ -94,6 +94,6 @@ def _row(audited: Audited, row: int) -> dict[str, NDArray[Any]]:
 
 
 def _plane(maps: Tensor) -> NDArray[np.float32]:
-    """The first channel of the first row."""
-    plane: NDArray[np.float32] = maps[0, 0].detach().float().cpu().numpy()
+    """The first row; of several mask channels the one that says most at each place."""
+    plane: NDArray[np.float32] = maps[0].detach().float().amax(dim=0).cpu().numpy()
     return plane

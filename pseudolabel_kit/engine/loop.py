@@ -165,25 +165,34 @@ class Loop:
         """
         self.begin_round(0)
         self.expect()
-        self.calibrate()
-        if (rows := self.streams.held) is not None:
-            record = self.audit(rows)
-            found = verdict(record)
-            judged = {"record": record, "verdict": found.word, "reason": found.reason}
-            self.log.record("audit", when="preflight", rows=len(rows), **judged)
-            worse = found.word == "worse"
-            kind = " (on the rows that calibrated it)" if self.learner.method.calibrates else ""
-            said = f"pre-flight audit{kind}: {found.reason}"
-            self.log.event("warning" if worse else "info", said)
-            if worse and self.config.audit.strict:
-                self.save()
-                raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")
+        held, halves = self.streams.held, self.streams.halves
+        learnt, judged = halves or (held, held)
+        self.calibrate(learnt)
+        if judged is not None:
+            self.preflight(judged)
+        if halves is not None:
+            self.calibrate(held)
         self.progress.consistency_began = self.progress.step
 
-    def calibrate(self) -> None:
+    def preflight(self, rows: Subset) -> None:
+        """Judge the labels before any is taught; nothing was trained on these rows so far."""
+        record = self.audit(rows)
+        found = verdict(record)
+        judged = {"record": record, "verdict": found.word, "reason": found.reason}
+        self.log.record("audit", when="preflight", rows=len(rows), **judged)
+        worse = found.word == "worse"
+        same = self.learner.method.calibrates and self.streams.halves is None
+        kind = " (on the rows that calibrated it)" if same else ""
+        said = f"pre-flight audit{kind}: {found.reason}"
+        self.log.event("warning" if worse else "info", said)
+        if worse and self.config.audit.strict:
+            self.save()
+            raise RunError(f"{self.folder.path}: {found.reason} (audit.strict)")
+
+    def calibrate(self, rows: Subset | None) -> None:
         """Let a fuser that can learn from rows that nothing was trained on."""
-        if self.streams.held is not None and self.learner.method.calibrates:
-            self.ask(watch.calibrate, self.streams.held)
+        if rows is not None and self.learner.method.calibrates:
+            self.ask(watch.calibrate, rows)
 
     def end_epoch(self) -> None:
         """Measure val, audit the labels, and keep the weights if they are the best so far."""
@@ -194,7 +203,7 @@ class Loop:
         self.log.settle()
         self.log.observers.epoch_ended(self.log.run, epoch, self.progress.step, table)
         if self.progress.consistency_began is not None:
-            self.calibrate()
+            self.calibrate(self.streams.held)
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
             self.progress.reached = True

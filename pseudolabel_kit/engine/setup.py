@@ -37,6 +37,8 @@ class Streams:
         early: the labelled rows that train before L_u joins; the rest audit it.
         held: labelled rows kept from training until L_u joins, or for good where a fuser
             learns from them; None where nothing is held.
+        halves: where a fuser learns from what is held, two parts of it, whole patients: what it
+            learned from one is judged by the other before L_u joins. None where they have one.
         unlabelled: without masks, and without labels but for `data.weak_labels`.
         audited: unlabelled rows WITH what is known of them: read by the audit alone.
         val: measured during training.
@@ -45,6 +47,7 @@ class Streams:
     labelled: Subset
     early: Subset
     held: Subset | None
+    halves: tuple[Subset, Subset] | None
     unlabelled: Subset
     audited: Subset
     val: Subset
@@ -83,6 +86,7 @@ def make_streams(
     seed = config.data.seed
     fraction = config.audit.holdout if audits else 0.0
     early, held = hold_out(store.rows, splits.labelled, fraction, seed, store.lesion_classes)
+    half, other = hold_out(store.rows, held, 0.5, seed, store.lesion_classes)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
     weak = weakly_labelled(store.rows, splits.unlabelled, config.data.weak_labels, seed)
@@ -91,6 +95,7 @@ def make_streams(
         labelled=store.subset(early if calibrates else splits.labelled),
         early=store.subset(early),
         held=store.subset(held) if held else None,
+        halves=(store.subset(half), store.subset(other)) if calibrates and other else None,
         unlabelled=store.subset(splits.unlabelled, labels=weak, masks=False),
         audited=store.subset(audited),
         val=store.subset(splits.val),
