@@ -16,7 +16,8 @@ from pseudolabel_kit.audit.findings import DECODER, Findings, Judged, Rows
 from pseudolabel_kit.audit.parts import Parts, choose
 from pseudolabel_kit.audit.prepare import prepare
 from pseudolabel_kit.data.source import open_store
-from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.data.splits import Splits
+from pseudolabel_kit.data.store import Store, Subset
 from pseudolabel_kit.engine import checkpoint, guard
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.pixels import Array, Tally, lesion_free
@@ -88,14 +89,13 @@ def audit(
         DataError: the split holds no rows.
         ConfigError, PluginError: a reference is misspelt, or a part does not fit or fails.
     """
-    predictor = load(run, which=which)
-    config, folder = predictor.config, RunFolder(Path(run))
+    predictor, folder = load(run, which=which), RunFolder(Path(run))
     parts = choose(predictor, explainer, fuser)
-    store, splits = open_store(config.data, _naming(told, "decoding images"))
-    require_same_data(folder, config.data.source, store, splits)
+    store, splits = _opened(predictor, folder, told)
     side = list(getattr(splits, split))
     if not side:
-        raise DataError(f"{config.data.source}: the split '{split}' holds no rows to audit")
+        source = predictor.config.data.source
+        raise DataError(f"{source}: the split '{split}' holds no rows to audit")
     chosen = store.subset(spread(side, rows))
     cache = folder.path / "audit" / "evidence"
     maps = {
@@ -113,12 +113,20 @@ def audit(
         classes=store.classes,
         rows=rows_of(chosen),
         available=len(side),
-        seed=config.train.seed,
+        seed=predictor.config.train.seed,
         decoder=decoder,
         evidence=evidence,
         labels=labels,
     )
     return Audited(predictor=predictor, parts=parts, rows=chosen, kept=maps, findings=findings)
+
+
+def _opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple[Store, Splits]:
+    """The run's data, as they were when it was trained."""
+    data = predictor.config.data
+    store, splits = open_store(data, _naming(told, "decoding images"))
+    require_same_data(folder, data.source, store, splits)
+    return store, splits
 
 
 def named(folder: Path) -> str:

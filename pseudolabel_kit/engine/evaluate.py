@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -63,6 +63,13 @@ def measure(model: nn.Module, rows: Subset, method: Method, fabric: Fabric) -> M
             measures.update(answer, batch, names, [rows.patients[i] for i in positions])
     _gather(measures, fabric)
     return measures
+
+
+def selected(select: str, measures: Mapping[str, float | None]) -> float | None:
+    """The measure that the best weights are chosen by; "auto" is Dice, or AUC without masks."""
+    names = ("dice", "auc") if select == "auto" else (select,)
+    known = (measures.get(name) for name in names)
+    return next((value for value in known if value is not None), None)
 
 
 def evaluate(

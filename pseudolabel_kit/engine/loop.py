@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TypeVar
@@ -17,7 +17,7 @@ from pseudolabel_kit.engine import checkpoint, guard, oddities, schedule, watch
 from pseudolabel_kit.engine.audit import Drift, Record, verdict
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.checkpoint import Progress
-from pseudolabel_kit.engine.evaluate import measure
+from pseudolabel_kit.engine.evaluate import measure, selected
 from pseudolabel_kit.engine.failure import resumable_step
 from pseudolabel_kit.engine.feed import Feed
 from pseudolabel_kit.engine.finite import require_weights
@@ -207,17 +207,10 @@ class Loop:
             self.watch_labels()
         elif self.labels and schedule.reached(self.config.loss.consistency_start, table):
             self.progress.reached = True
-        value = self.selected(table)
+        value = selected(self.config.evaluate.select, table)
         if value is not None and (self.progress.best is None or value > self.progress.best):
             self.progress.best = value
             self.save_best()
-
-    def selected(self, measures: Mapping[str, float | None]) -> float | None:
-        """The measure that the best weights are chosen by."""
-        select = self.config.evaluate.select
-        names = ("dice", "auc") if select == "auto" else (select,)
-        known = (measures.get(name) for name in names)
-        return next((value for value in known if value is not None), None)
 
     def expect(self) -> None:
         """Note what share of foreground is to be expected, for the drift alarm."""
