@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Task
 
 Target: TypeAlias = Literal["lesion", "predicted"]
@@ -32,20 +31,15 @@ def lesion_classes(task: Task) -> tuple[int, ...]:
 def lesion_margin(scores: Tensor, task: Task) -> Tensor:
     """(B,...): log-odds of the classes that can hold lesions against the others.
 
+    Where every class can, they are held against a score of 0.
+
     Args:
         scores: (B,N,...) class logits, of images or of places.
-
-    Raises:
-        ConfigError: every class can hold lesions, so that there is no margin.
     """
     lesion = list(lesion_classes(task))
     others = [index for index in range(len(task.classes)) if index not in lesion]
-    if not others:
-        raise ConfigError(
-            "every class can hold lesions; expected one that cannot, which "
-            "data.lesion_classes leaves out"
-        )
-    return scores[:, lesion].logsumexp(dim=1) - scores[:, others].logsumexp(dim=1)
+    margin = scores[:, lesion].logsumexp(dim=1)
+    return margin - scores[:, others].logsumexp(dim=1) if others else margin
 
 
 def minmax(maps: Tensor, epsilon: float = 1e-6) -> Tensor:

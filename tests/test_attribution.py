@@ -12,7 +12,7 @@ from plk_captum.deeplift import DeepLift
 from plk_captum.gradcam import GradCam
 from plk_captum.input_x_gradient import InputXGradient
 from pseudolabel_kit.attribution import Baseline, ClassEvidence, ClassScores, baseline_of
-from pseudolabel_kit.errors import ConfigError, PluginError
+from pseudolabel_kit.errors import PluginError
 
 TWO = replace(make_task(), lesion_classes=(1, 2))
 
@@ -112,11 +112,11 @@ def test_one_score_needs_no_prediction_of_classes_for_its_label() -> None:
     assert part.__dict__["asked"][2].tolist() == [0, 0]
 
 
-def test_a_margin_without_a_rival_is_refused() -> None:
+def test_a_margin_without_a_rival_is_the_sum_of_all_classes() -> None:
     task = replace(make_task(), lesion_classes=())
     net, images = make_net(task), make_batch(1, task).image
-    with pytest.raises(ConfigError, match="every class can hold lesions"):
-        begun(InputXGradient(target="margin"), task).explain(net, images, net(images))
+    scores = begun(Where(target="margin"), task).scores(net)(images)
+    torch.testing.assert_close(scores[:, 0], net.classify(images).logsumexp(dim=1))
 
 
 def test_a_model_without_class_scores_is_refused_in_one_line() -> None:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from plk_support import begun, make_net
 from torch import nn
 
 from plk_calibrated.margin_cam import MarginCam, margin
-from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Batch, Scale, Task
 from pseudolabel_kit.testing import make_task
 
@@ -83,8 +83,12 @@ def test_without_pixels_nothing_is_trained() -> None:
     assert part.explain(net, images, net(images)).shape == (2, 1, 32, 32)
 
 
-def test_classes_without_a_rival_are_refused() -> None:
-    task = Task(channels=1, size=(64, 64), classes=("a", "b"), lesion_classes=(0, 1))
+def test_classes_without_a_rival_are_held_against_nothing() -> None:
+    """As where images have masks and no classes: the maps are taught all the same."""
+    task = Task(channels=1, size=(64, 64), classes=("any",), lesion_classes=())
     part, net, images = begun(MarginCam(), task), make_net(task), torch.rand(1, 1, 64, 64)
-    with pytest.raises(ConfigError, match="every class can hold lesions"):
-        part.explain(net, images, net(images))
+    (scale, *_), prediction = net(images).scales, net(images)
+    scores = torch.einsum("nd,bdhw->bnhw", scale.weight, scale.features)
+    found = part.explain(net, images, prediction)
+    expected = F.interpolate(scores, (64, 64), mode="bilinear").sigmoid()
+    torch.testing.assert_close(found, expected)

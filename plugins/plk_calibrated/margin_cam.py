@@ -90,10 +90,6 @@ class Offset(nn.Module):
 
 
 def margin(scale: Scale, task: Task) -> Tensor:
-    """(B,1,h,w): log-odds of the classes that can hold lesions, by the head's maps.
-
-    Raises:
-        ConfigError: every class can hold lesions.
-    """
+    """(B,1,h,w): log-odds of the classes that can hold lesions, by the head's maps."""
     scores = torch.einsum("nd,bdhw->bnhw", scale.weight, scale.features).float()
     return lesion_margin(scores, task)[:, None]
