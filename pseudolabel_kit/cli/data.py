@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pseudolabel_kit.cli import import_data
 from pseudolabel_kit.cli.describe_data import describe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -11,7 +12,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback()
 def data() -> None:
-    """Describe a dataset as it was understood."""
+    """Make a dataset of scans; describe one as it was understood."""
 
 
 app.command("describe")(describe)
+app.command("import", epilog=import_data.EPILOG)(import_data.import_scans)
