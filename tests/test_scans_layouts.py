@@ -10,7 +10,7 @@ from scans_support import chest, write, write_covid, write_series
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
-from pseudolabel_kit.scans.layouts.volumes import role_of
+from pseudolabel_kit.scans.layouts.roles import role_of
 from pseudolabel_kit.scans.scan import Scan, Series
 from pseudolabel_kit.scans.study import Study
 from pseudolabel_kit.scans.tree import Source, look_into

@@ -80,7 +80,7 @@ def test_slices_at_uneven_distances(tmp_path: Path) -> None:
     moved = sitk.Image(IMAGE)
     moved.SetOrigin((*IMAGE.GetOrigin()[:2], IMAGE.GetOrigin()[2] + 2))
     paths += write_series(tmp_path, moved, slices=range(4, 8))
-    with pytest.raises(DataError, match="slices lie 10.00 to 12.00 mm apart"):
+    with pytest.raises(DataError, match=r"slices lie 10\.00 to 12\.00 mm apart"):
         read_series(paths, "x")
 
 

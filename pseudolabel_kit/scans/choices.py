@@ -11,6 +11,9 @@ class LayoutName(StrEnum):
     DECATHLON = "decathlon"
     DICOM = "dicom"
     VOLUMES = "volumes"
+    COCO = "coco"
+    PICTURES = "pictures"
+    CLASSES = "classes"
 
 
 class LabelFrom(StrEnum):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.choices import LabelFrom, LayoutName
-from pseudolabel_kit.scans.layouts import decathlon, dicom, volumes
+from pseudolabel_kit.scans.layouts import classes, coco, decathlon, dicom, pictures, volumes
 from pseudolabel_kit.scans.study import Found
 from pseudolabel_kit.scans.tree import Source
 
@@ -30,6 +30,9 @@ LAYOUTS = {
     LayoutName.DECATHLON: Layout(decathlon.recognise, decathlon.find),
     LayoutName.DICOM: Layout(dicom.recognise, dicom.find),
     LayoutName.VOLUMES: Layout(volumes.recognise, volumes.find),
+    LayoutName.COCO: Layout(coco.recognise, coco.find),
+    LayoutName.PICTURES: Layout(pictures.recognise, pictures.find),
+    LayoutName.CLASSES: Layout(classes.recognise, classes.find, LabelFrom.FOLDER),
 }
 
 
