@@ -57,10 +57,15 @@ def write(image: sitk.Image, *paths: Path) -> None:
         sitk.WriteImage(image, str(path))
 
 
-def write_covid(folder: Path, *cases: str, size: Size = (24, 20, 8)) -> Path:
+def write_covid(
+    folder: Path,
+    *cases: str,
+    size: Size = (24, 20, 8),
+    spacing: Sequence[float] = (8.0, 8.0, 10.0),
+) -> Path:
     """The folders of COVID-19-CT-Seg."""
     for seed, case in enumerate(cases):
-        image, lungs, infection = chest(size, seed=seed)
+        image, lungs, infection = chest(size, spacing, seed)
         write(image, folder / "COVID-19-CT-Seg_20cases" / f"{case}.nii.gz")
         write(lungs, folder / "Lung_Mask" / f"{case}.nii.gz")
         write(infection, folder / "Infection_Mask" / f"{case}.nii.gz")

@@ -30,7 +30,7 @@ def test_scans_become_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_what_is_skipped_is_named_and_the_exit_code_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image = chest((8, 8, 4)).image
+    image = chest((16, 16, 4)).image
     write_series(tmp_path / "source" / "Doe^Jane" / "CT", image, uid="1.1")
     write_series(
         tmp_path / "source" / "Doe^Jane" / "MR", image, uid="1.2", tags={"0008|0060": "MR"}
@@ -40,8 +40,8 @@ def test_what_is_skipped_is_named_and_the_exit_code_says_so(
         assert call(line) == 1
         told = capsys.readouterr()
         assert told.out.startswith(f"dicom: 1 study{kept}; 1 skipped; 4 images\n")
-        assert told.err.startswith("skipped: series ")
-        assert told.err.endswith("in */MR: modality MR; expected CT\n")
+        assert told.err.startswith("skipped: */MR, series ")
+        assert told.err.endswith(": modality MR; expected CT\n")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,13 @@ def test_a_study_that_broke_since_is_no_longer_listed(source: Path, tmp_path: Pa
         assert {row["study"] for row in csv.DictReader(file)} == {"case2"}
 
 
+@pytest.mark.parametrize("spacing", [0.01, 9000.0])
+def test_a_spacing_that_is_not_in_mm(spacing: float, tmp_path: Path) -> None:
+    write(chest((16, 16, 4), (spacing,) * 3).image, tmp_path / "source" / "a.nii")
+    with pytest.raises(DataError, match=r"a\.nii: 16x16x4 voxels .* is its spacing in mm"):
+        run(tmp_path / "source", tmp_path / "out")
+
+
 def test_nothing_that_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.nii").write_bytes(b"")
@@ -179,13 +186,13 @@ def test_labels(
 
 def test_names_that_only_some_file_systems_tell_apart(tmp_path: Path) -> None:
     for name in ("a b.nii", "A-b.nii"):
-        write(chest((8, 8, 4)).image, tmp_path / "source" / name)
+        write(chest((16, 16, 4)).image, tmp_path / "source" / name)
     imported = run(tmp_path / "source", tmp_path / "out")
     assert [each.reason for each in imported.skipped] == ["a-b: two studies are called so"]
 
 
 def test_no_patient_is_named_anywhere(tmp_path: Path) -> None:
-    write_series(tmp_path / "source" / "Doe_Jane" / "x", chest((8, 8, 4)).image)
+    write_series(tmp_path / "source" / "Doe_Jane" / "x", chest((16, 16, 4)).image)
     run(tmp_path / "source", tmp_path / "out")
     for path in (tmp_path / "out").rglob("*"):
         words = str(path.relative_to(tmp_path)) + (

@@ -130,7 +130,7 @@ def test_a_tree_of_dicom_series(tmp_path: Path) -> None:
     by_patient = sorted(study.patient for study in studies)
     assert len(set(by_patient)) == 2
     said = [study.said for study in studies if isinstance(study, Series)]
-    assert sorted(text.split(" in ")[1] for text in said) == ["*/CT1", "*/CT1", "other/*"]
+    assert sorted(text.split(", series ")[0] for text in said) == ["*/CT1", "*/CT1", "other/*"]
     assert {study.folder for study in studies} == {"", "other"}
     told = repr([(study.name, study.patient, study.folder) for study in studies]) + "".join(said)
     assert not any(word in told.lower() for word in ("doe", "jane", "471", "1961"))

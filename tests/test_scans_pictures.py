@@ -72,11 +72,10 @@ def test_colour_stays_and_grey_in_colour_does_not(tmp_path: Path) -> None:
     write_png(tmp_path / "source" / "x" / "grey.png", grey)
     write_png(tmp_path / "source" / "x" / "red.png", grey * [1, 0, 0])
     run(tmp_path / "source", bits=16)
-    modes = {
-        name: Image.open(tmp_path / "out" / "images" / f"x-{name}" / "0000.png").mode
-        for name in ("grey", "red")
-    }
-    assert modes == {"grey": "I;16", "red": "RGB"}
+    images = tmp_path / "out" / "images"
+    grey, red = (np.asarray(Image.open(images / f"x-{x}" / "0000.png")) for x in ("grey", "red"))
+    assert (grey.dtype, grey.shape) == (np.uint16, (32, 32))
+    assert (red.dtype, red.shape) == (np.uint8, (32, 32, 3))
 
 
 def test_broken_and_tiny_pictures_are_named(tmp_path: Path) -> None:
@@ -109,6 +108,7 @@ def coco(tmp_path: Path) -> Path:
     }
     (source / "instances.json").write_text(json.dumps(content))
     (source / "other.json").write_text("[1, 2]")
+    (source / "odd.json").write_text('{"images": [{"id": []}], "annotations": []}')
     return source
 
 

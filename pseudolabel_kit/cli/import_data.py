@@ -19,8 +19,11 @@ EPILOG = """
 \b
 Layouts, which are recognised:
   decathlon  dataset.json, imagesTr and labelsTr; nnU-Net's, with _0000 channels
-  dicom      series folders, slices in any order
+  dicom      CT series, several in one tree, slices in any order
   volumes    NIfTI, NRRD or MHA, with lung and infection masks beside them
+  coco       pictures, and JSON files that outline lesions in them
+  pictures   PNG, JPEG or TIFF, and folders of masks: images/x.png and masks/x.png
+  classes    a folder of pictures for each class
 
 \b
 Written into DATASET:
@@ -37,12 +40,14 @@ Examples:
   plk data import COVID-19-CT-Seg --out covid
   plk data import hospital/ --out scans --window mediastinal --jobs 4
   plk data import Task06_Lung --out lung --label-from lesion --spacing 1,1,2.5
-  plk data import scans/ --out grey --window -500/1400 --bits 16 --size 256
+  plk data import scans/ --out grey --window=-500/1400 --bits 16 --size 256
 """
 
 
 def import_scans(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of scans.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The folder of scans or pictures.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to write.")],
     layout: Annotated[
         LayoutName | None, typer.Option(help="What SOURCE is; default: recognised.")
@@ -64,10 +69,19 @@ def import_scans(
         typer.Option(metavar="VALUE", help="A mask's value that is lesion; default: all but 0."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one a core.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes, each with a scan in memory; default: one a core.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Make a dataset of scans: axial slices, masks and a manifest."""
+    """Make a dataset of scans or pictures: axial slices, masks and a manifest.
+
+    Patients of DICOM files are known by a hash, salted for this dataset; its folder tells nobody
+    who they are.
+    """
     from pseudolabel_kit.cli import console
     from pseudolabel_kit.cli.display import progress_bar
     from pseudolabel_kit.scans import importing

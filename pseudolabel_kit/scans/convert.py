@@ -36,6 +36,8 @@ def convert(study: Study, settings: Settings, out: Path) -> Skipped | None:
         slices = study.slices(settings)
     except DataError as error:
         return Skipped(study.name, str(error))
+    except OSError as error:  # a file that has gone since it was found
+        return Skipped(study.name, f"{study.name}: {error.strerror}")
     try:
         written = _write(study.name, slices, out)
     except OSError as error:

@@ -68,11 +68,11 @@ class Grid:
 
     def sampled(self, spacing: Triple) -> Grid:
         """The same box at another spacing, with as many voxels as have their centre in it."""
-        size = [
+        x, y, z = (
             max(1, math.ceil(n * old / new - 1e-6))
             for n, old, new in zip(self.size, self.spacing, spacing, strict=True)
-        ]
-        return self._about_centre((size[0], size[1], size[2]), spacing)
+        )
+        return self._about_centre((x, y, z), spacing)
 
     def square(self) -> Grid:
         """Whole voxels added evenly around each slice until it is square in mm."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from pseudolabel_kit.data.fit import SMALLEST
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
 from pseudolabel_kit.scans.study import Settings, Slices, Study
-from pseudolabel_kit.scans.volumes import read_volume
+from pseudolabel_kit.scans.volumes import MOST, read_volume
 from pseudolabel_kit.scans.window import GREY, Window
 
 CLOSE = 0.1  # voxels that two grids may be apart and still be one
@@ -42,7 +44,8 @@ class Scan(Study):
         """Read all files and cut them alike."""
         image = read_volume(self.image, self._said(self.image))
         mask, region = (self._beside(path, Grid.of(image)) for path in (self.mask, self.region))
-        return cut(image, settings, window_of(image, settings.window), mask, region)
+        window = window_of(image, settings.window)
+        return cut(image, settings, window, self._said(self.image), mask, region)
 
     def _beside(self, path: Path | None, grid: Grid) -> sitk.Image | None:
         if path is None:
@@ -79,18 +82,29 @@ class Series(Study):
     def slices(self, settings: Settings) -> Slices:
         """Put the slices in order and cut the volume that they are."""
         image = read_series(self.paths, self.said)
-        return cut(image, settings, settings.window)
+        return cut(image, settings, settings.window, self.said)
 
 
 def cut(
     image: sitk.Image,
     settings: Settings,
     window: Window,
+    said: str,
     mask: sitk.Image | None = None,
     region: sitk.Image | None = None,
 ) -> Slices:
-    """Axial slices of a volume, and of the masks on its grid."""
+    """Axial slices of a volume, and of the masks on its grid.
+
+    Raises:
+        DataError: by its spacing it is too large or too small to be resampled.
+    """
     geometry = Geometry.plan(Grid.of(image), spacing=settings.spacing, side=settings.size)
+    size = geometry.resampled.size
+    if math.prod(size) > MOST or min(size[:2]) < SMALLEST:
+        raise DataError(
+            f"{said}: {_told(geometry.source)} become {'x'.join(map(str, size))}; expected "
+            f"{SMALLEST} or more a side and {MOST} in all: is its spacing in mm?"
+        )
     return Slices(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
         masks=None if mask is None else settings.is_lesion(geometry.mask_slices(mask)),

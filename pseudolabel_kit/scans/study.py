@@ -108,13 +108,17 @@ class Study(ABC):
         return digest.hexdigest()
 
 
+LONGEST = 200  # bytes; file systems take 255
 Found: TypeAlias = tuple[Sequence[Study], Sequence[Skipped]]
 
 
 def safe_name(text: str) -> str:
-    """A text as a file's or folder's name.
+    """A text as a file's or folder's name, of at most 200 bytes.
 
-    >>> safe_name("Fall 3/a b.v2"), safe_name("..")
-    ('Fall-3-a-b.v2', 'study')
+    >>> safe_name("Fall 3/a b.v2"), safe_name(".."), safe_name("Müller")
+    ('Fall-3-a-b.v2', 'study', 'Müller')
     """
-    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip(".-") or "study"
+    name = re.sub(r"[^\w.-]+", "-", text).strip(".-") or "study"
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

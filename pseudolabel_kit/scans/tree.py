@@ -85,7 +85,7 @@ def _wanted(name: str) -> bool:
 
 def _problem(path: Path, root: Path) -> str | None:
     if not path.is_symlink():
-        return None
+        return None if os.access(path, os.R_OK) else "cannot be read; expected permission"
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError):  # a loop is a RuntimeError before Python 3.13

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from pseudolabel_kit.errors import DataError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-MOST = 2**30  # voxels: 4 GiB of floats
+MOST = 2**29  # voxels: 2 GiB of floats
 CHUNK = 2**20
 # A header that sends its reader to another file, anywhere on the disk.
 _ELSEWHERE = re.compile(rb"^(?:data ?file *:|ElementDataFile *=(?! *LOCAL))", re.M | re.I)

@@ -63,7 +63,7 @@ def find(source: Source) -> Found:
     for file, content in _files(source).items():
         outlines: dict[Any, list[Any]] = defaultdict(list)
         for annotation in content["annotations"]:
-            outlines[annotation.get("image_id")].append(annotation.get("segmentation"))
+            outlines[annotation["image_id"]].append(annotation.get("segmentation"))
         for image in content["images"]:
             named = Path(str(image.get("file_name")))
             found = [p for p in by_name[named.name] if p.parts[-len(named.parts) :] == named.parts]
@@ -80,7 +80,7 @@ def find(source: Source) -> Found:
                     source=source.folder,
                     image=found[0],
                     annotations=file,
-                    outlines=tuple(outlines[image.get("id")]),
+                    outlines=tuple(outlines[image["id"]]),
                 )
             )
     return studies, skipped
@@ -99,6 +99,12 @@ def _read(path: Path) -> Mapping[str, Any] | None:
         return None
     if not isinstance(content, dict):
         return None
-    lists = [content.get("images"), content.get("annotations")]
-    sound = all(isinstance(each, list) and all(isinstance(x, dict) for x in each) for each in lists)
-    return content if sound else None
+    sound = _identified(content.get("images"), "id")
+    return content if sound and _identified(content.get("annotations"), "image_id") else None
+
+
+def _identified(entries: Any, key: str) -> bool:
+    """Whether this is a list of tables with a number or a text under that key."""
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get(key), int | str) for entry in entries
+    )

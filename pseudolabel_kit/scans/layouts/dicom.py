@@ -65,7 +65,7 @@ def _study(source: Source, headers: list[Header]) -> Series:
         name=name,
         patient=patient,
         folder="" if _names(folder, private) else folder,
-        said=f"series {name} in {veiled(source.said(first.path.parent), private)}",
+        said=f"{veiled(source.said(first.path.parent), private)}, series {name}",
         paths=tuple(header.path for header in headers),
     )
 
