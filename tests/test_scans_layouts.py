@@ -57,13 +57,16 @@ def test_covid_19_ct_seg(tmp_path: Path) -> None:
         ("c1/ct.nrrd", "c1/lesion.nrrd", "c1/lungs.mha"),
         ("images/c1.mha", "labels/c1.nii", "lung_masks/c1.nrrd"),
         ("c1.nii.gz", "c1-seg.nii.gz", "c1_lung_seg.nii.gz"),
+        ("scans/c1/ct.nii", "scans/c1/infection_seg.nii", "scans/c1/lung_mask.nii"),
+        ("images/C1_ct.nii", "images/C1_mask.nii", "Lung_Mask/C1.nii"),
+        ("images/lung_C1.nii", "labels/lung_C1.nii", "Lung_Mask/lung_C1.nii"),
         ("ct_lung/c1.nii", "tumour/c1.nii", "Lungs/c1.nii"),
     ],
 )
 def test_masks_lie_beside_images_in_many_ways(names: tuple[str, ...], tmp_path: Path) -> None:
     studies, skipped = found(make(tmp_path, *names), LayoutName.VOLUMES)
     assert skipped == []
-    assert [parts(study) for study in studies] == [("c1", list(names))]
+    assert [(study.name.lower(), parts(study)[1]) for study in studies] == [("c1", list(names))]
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,21 @@ from data_support import noise, write_png
 from PIL import Image
 
 from pseudolabel_kit.data.manifest import Manifest
-from pseudolabel_kit.scans.choices import LayoutName
+from pseudolabel_kit.scans.choices import LabelFrom, LayoutName
 from pseudolabel_kit.scans.importing import Imported, import_scans
 from pseudolabel_kit.scans.study import Settings
 from pseudolabel_kit.scans.window import WINDOWS
 
 
-def run(source: Path, layout: LayoutName | None = None, bits: int = 8) -> tuple[Imported, Manifest]:
-    settings = Settings(spacing=(1, 1, 1), size=32, window=WINDOWS["lung"], bits=bits, lesion=())
+def run(
+    source: Path, bits: int = 8, label_from: LabelFrom | None = None
+) -> tuple[Imported, Manifest]:
+    settings = Settings(
+        spacing=(1, 1, 1), size=32, window=WINDOWS["lung"], bits=bits, lesion=(),
+        label_from=label_from,
+    )  # fmt: skip
     out = source.parent / "out"
-    return import_scans(source, out, settings, layout=layout), Manifest(path=str(out))
+    return import_scans(source, out, settings), Manifest(path=str(out))
 
 
 def square(height: int, width: int) -> np.ndarray:
@@ -52,6 +57,24 @@ def test_images_and_masks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sample.mask, expected)
     np.testing.assert_allclose(sample.image[0, :, 8:24] * 255, noise(32, 16), atol=1e-3)
     assert not sample.image[0, :, :8].any()
+
+
+def test_masks_among_the_pictures_of_classes(tmp_path: Path) -> None:
+    for name in ("benign/benign (1)", "benign/benign (2)", "normal/normal (1)"):
+        write_png(tmp_path / "source" / f"{name}.png", noise(32, 32))
+        write_png(tmp_path / "source" / f"{name}_mask.png", square(32, 32))
+    imported, dataset = run(tmp_path / "source", label_from=LabelFrom.FOLDER)
+    assert (imported.layout, imported.skipped) == (LayoutName.PICTURES, [])
+    assert dataset.classes == ("benign", "normal")
+    assert [row.has_mask for row in dataset.rows()] == [True, True, True]
+
+
+def test_a_class_may_be_called_like_a_mask(tmp_path: Path) -> None:
+    for name in ("lesion/1.png", "healthy/1.png"):
+        write_png(tmp_path / "source" / name, noise(32, 32))
+    imported, dataset = run(tmp_path / "source")
+    assert imported.layout is LayoutName.CLASSES
+    assert dataset.classes == ("healthy", "lesion")
 
 
 def test_folders_of_classes(tmp_path: Path) -> None:

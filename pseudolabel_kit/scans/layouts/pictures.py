@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pseudolabel_kit.scans.layouts.roles import belonging, role_of
+from pseudolabel_kit.scans.layouts.roles import belonging
 from pseudolabel_kit.scans.picture import SUFFIXES, Picture
 from pseudolabel_kit.scans.study import Found
 from pseudolabel_kit.scans.tree import Source
 
 
 def recognise(source: Source) -> bool:
-    """Whether a folder of the source holds pictures that are masks by its name."""
-    parents = {path.parent for path in source.files if path.name.lower().endswith(SUFFIXES)}
-    return any(role_of(parent.name) in ("mask", "region") for parent in parents)
+    """Whether the source holds pictures with a mask of the same name."""
+    together, _ = belonging(source, SUFFIXES)
+    return any(each.mask or each.region for each in together)
 
 
 def find(source: Source) -> Found:

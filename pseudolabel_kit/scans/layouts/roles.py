@@ -1,8 +1,9 @@
 """What files are to each other, told by their names: image, lesion mask or lung mask.
 
 What a file is, its folder's name says, or else its own: `Infection_Mask/case1.nii.gz`,
-`case1/lung_mask.nii.gz` and `case1_ct.nii.gz` are told apart by their words. Files belong together
-when what is left of their paths, without those words, is the same.
+`case1/lung_mask.nii.gz` and `case1_ct.nii.gz` are told apart by their words; a file that calls
+itself a mask is one also in a folder of images. Files belong together when what is left of their
+paths, without those words, is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ LUNG = {"lung", "lungs"}
 LESION = {"infection", "infections", "lesion", "lesions", "tumor", "tumour"}
 MASK = {"mask", "masks", "label", "labels", "annotation", "annotations"}
 SEGMENTATION = {"seg", "segmentation", "segmentations"}
-FILLERS = {"and"}
+ROLES = IMAGE | LUNG | LESION | MASK | SEGMENTATION | {"and"}
+WORD = re.compile(r"[^\W_]+")
 
 
 class Belonging(NamedTuple):
@@ -63,7 +65,7 @@ def role_of(name: str) -> Role | None:
     >>> role_of("Lung_Mask"), role_of("COVID-19-CT-Seg_20cases"), role_of("coronacases_001")
     ('region', 'image', None)
     """
-    words = set(_words(name))
+    words = _words(name)
     explicit = words & (MASK | SEGMENTATION) or not words & IMAGE
     if words & LESION:
         return "both" if words & LUNG else "mask"
@@ -81,12 +83,21 @@ def _key(source: Source, path: Path) -> tuple[str, Role]:
     *folders, _ = path.relative_to(source.folder).parts
     roles = [role_of(folder) for folder in folders]
     left = [folder for folder, role in zip(folders, roles, strict=True) if role is None]
-    told = next((role for role in reversed(roles) if role), None)
-    name = stem(path)
-    if told is None and (told := role_of(name)):
-        known = IMAGE | LUNG | LESION | MASK | SEGMENTATION | FILLERS
-        name = "-".join(word for word in _words(name) if word not in known)
-    return safe_name("-".join(filter(None, [*left, name]))), told or "image"
+    role = next((role for role in reversed(roles) if role), None)
+    own = role_of(stem(path))
+    if role is None or (role == "image" and _words(stem(path)) & (MASK | SEGMENTATION)):
+        role = own
+    return safe_name("-".join(filter(None, [*left, _bare(stem(path))]))), role or "image"
+
+
+def _bare(name: str) -> str:
+    """A name without the words that tell roles.
+
+    >>> _bare("Case_1_lung_mask"), _bare("Case_1"), _bare("ct-7")
+    ('Case_1', 'Case_1', '7')
+    """
+    left = WORD.sub(lambda word: "" if word[0].lower() in ROLES else word[0], name)
+    return re.sub(r"([\W_])[\W_]+", r"\1", left).strip(" _-.")
 
 
 def _problem(source: Source, group: dict[Role, list[Path]]) -> str | None:
@@ -99,5 +110,5 @@ def _problem(source: Source, group: dict[Role, list[Path]]) -> str | None:
     return None
 
 
-def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in WORD.findall(name)}
