@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs_shell import shortened
 from PIL import Image
+from scans_support import chest, write_covid, write_series
 from tiny import usual_lines, write_dataset
 
 from pseudolabel_kit.cli.main import call
@@ -15,6 +16,16 @@ def my_scans() -> None:
     """A folder of images with a manifest."""
     Path("my-scans").mkdir()
     write_dataset(Path("my-scans"), usual_lines())
+
+
+def hospital() -> None:
+    """The folders of COVID-19-CT-Seg, and a tree of DICOM series of which one can be used."""
+    spacing = (2.0, 2.0, 2.0)
+    write_covid(Path("COVID-19-CT-Seg"), *(f"case{i}" for i in range(1, 5)), spacing=spacing)
+    image = chest(spacing=spacing).image
+    write_series(Path("hospital/Doe_Jane/CT"), image, uid="1.1")
+    write_series(Path("hospital/Doe_Jane/MR"), image, uid="1.2", tags={"0008|0060": "MR"})
+    write_series(Path("hospital/Doe_Jane/CT2"), image, uid="1.3", slices=[0, 1, 2, 5, 6, 7])
 
 
 def first_run() -> None:

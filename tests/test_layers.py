@@ -19,7 +19,7 @@ PUBLIC = GROUND - {"files"} | {"plugin"}
 LAYERS = [
     GROUND,
     {"builtin", "config", "data", "layers", "plugin"},
-    {"engine", "report", "scaffold", "testing"},
+    {"engine", "report", "scaffold", "scans", "testing"},
     {"audit", "compare"},
     {"cli"},
     {"__init__", "__main__"},

@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List, show and check parts; begin one of your own.",
-    "data": "Describe a dataset as it was understood.",
+    "data": "Make a dataset of scans; describe one as it was understood.",
 }
 
 EXAMPLES = """
@@ -38,6 +38,7 @@ Examples:
   plk evaluate runs/first --split test
   plk audit runs/first --fuser sharpen,fixmatch
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
+  plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
   plk predict runs/first scans/ --out predictions
   plk plugins show sharpen
   plk plugins new fuser my-fuser                  a package of your own

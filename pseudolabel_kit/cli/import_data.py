@@ -1,0 +1,134 @@
+"""`plk data import`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.scans.choices import Bits, LabelFrom, LayoutName
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.scans.geometry import Triple
+    from pseudolabel_kit.scans.importing import Imported
+
+EPILOG = """
+\b
+Layouts, which are recognised:
+  decathlon  dataset.json, imagesTr and labelsTr; nnU-Net's, with _0000 channels
+  dicom      CT series, several in one tree, slices in any order
+  volumes    NIfTI, NRRD or MHA, with lung and infection masks beside them
+  coco       pictures, and JSON files that outline lesions in them
+  pictures   PNG, JPEG or TIFF, and folders of masks: images/x.png and masks/x.png
+  classes    a folder of pictures for each class
+
+\b
+Written into DATASET:
+  manifest.csv        what plk train --data DATASET reads; fill its column split, or leave it
+  images/STUDY/*.png  axial slices; masks/ and regions/ (lungs) likewise
+  studies/STUDY.json  where its slices lie in the scan, so that a mask finds its way back
+
+\b
+A study that cannot be used is named with the reason, and the exit code is 1. The same line goes
+on where it was stopped.
+
+\b
+Examples:
+  plk data import COVID-19-CT-Seg --out covid
+  plk data import hospital/ --out scans --window mediastinal --jobs 4
+  plk data import Task06_Lung --out lung --label-from lesion --spacing 1,1,2.5
+  plk data import scans/ --out grey --window=-500/1400 --bits 16 --size 256
+"""
+
+
+def import_scans(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The folder of scans or pictures.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to write.")],
+    layout: Annotated[
+        LayoutName | None, typer.Option(help="What SOURCE is; default: recognised.")
+    ] = None,
+    window: Annotated[
+        str, typer.Option(help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH.")
+    ] = "lung",
+    spacing: Annotated[
+        str, typer.Option(metavar="MM", help="Of the volume that is sliced: 1, or 1,1,2.5.")
+    ] = "1",
+    size: Annotated[int, typer.Option(min=16, help="Pixels a side; slices are padded.")] = 224,
+    bits: Annotated[Bits, typer.Option(help="Of a grey value.")] = Bits.EIGHT,
+    label_from: Annotated[
+        LabelFrom | None,
+        typer.Option(help="Classes: lesion and no_lesion by the mask, or SOURCE's folders."),
+    ] = None,
+    lesion: Annotated[
+        list[int] | None,
+        typer.Option(metavar="VALUE", help="A mask's value that is lesion; default: all but 0."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes, each with a scan in memory; default: one a core.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make a dataset of scans or pictures: axial slices, masks and a manifest.
+
+    Patients of DICOM files are known by a hash, salted for this dataset; its folder tells nobody
+    who they are.
+    """
+    from pseudolabel_kit.cli import console
+    from pseudolabel_kit.cli.display import progress_bar
+    from pseudolabel_kit.scans import importing
+    from pseudolabel_kit.scans.study import Settings
+    from pseudolabel_kit.scans.window import Window
+
+    settings = Settings(
+        spacing=_spacing(spacing),
+        size=size,
+        window=Window.parse(window),
+        bits=int(bits),
+        lesion=tuple(lesion or ()),
+        label_from=label_from,
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("importing", total=None)
+        imported = importing.import_scans(
+            source,
+            out,
+            settings,
+            layout=layout,
+            jobs=jobs or importing.cores(),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for each in imported.skipped:
+        console.err.print(f"skipped: {each.reason}", markup=False, soft_wrap=True)
+    console.out.print(_told(imported), markup=False, soft_wrap=True)
+    console.out.print(f"manifest: {out / importing.MANIFEST}", markup=False, soft_wrap=True)
+    raise typer.Exit(1 if imported.skipped else 0)
+
+
+def _spacing(text: str) -> Triple:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
+    if not all(0.01 <= value <= 100 for value in (x, y, z)):
+        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
+    return x, y, z
+
+
+def _told(imported: Imported) -> str:
+    kept = f" ({imported.kept} done before)" if imported.kept else ""
+    counts = Counter(row["label"] for row in imported.rows if row["label"])
+    classes = "".join(f", {count} {label}" for label, count in sorted(counts.items()))
+    skipped = f"; {len(imported.skipped)} skipped" if imported.skipped else ""
+    noun = "study" if imported.studies == 1 else "studies"
+    studies = f"{imported.layout}: {imported.studies} {noun}{kept}{skipped}"
+    return f"{studies}; {len(imported.rows)} images{classes}"

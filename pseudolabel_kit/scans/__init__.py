@@ -1,0 +1,1 @@
+"""From scans, as hospitals and archives hold them, to a dataset folder."""

@@ -1,0 +1,173 @@
+"""A whole source folder into a dataset folder: studies in parallel, each whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.scans.choices import LayoutName
+from pseudolabel_kit.scans.convert import ASIDE, COLUMNS, convert, is_done, rows_of
+from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
+from pseudolabel_kit.scans.study import Settings, Skipped, Study
+from pseudolabel_kit.scans.tree import look_into
+
+MANIFEST = "manifest.csv"
+SALT = ".salt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        layout: the one that the source was read as.
+        studies: in the manifest.
+        kept: of these, done by an import before.
+        rows: of the manifest.
+        skipped: what was left out, and why.
+    """
+
+    layout: LayoutName
+    studies: int
+    kept: int
+    rows: Sequence[dict[str, str]]
+    skipped: Sequence[Skipped]
+
+
+def import_scans(
+    source: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    layout: LayoutName | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Convert every study of a folder; those that are done already are kept.
+
+    Args:
+        source: see `pseudolabel_kit.scans.layouts`.
+        out: the dataset folder, new or of an import that is to go on.
+        layout: None to recognise it.
+        jobs: processes.
+        progress: told (studies done, studies in all).
+
+    Raises:
+        DataError: the source holds no study that can be used, or `out` something else.
+        RunError: `out` cannot be written.
+    """
+    _refuse_foreign(source, out)
+    found = look_into(source, out / SALT)
+    layout = layout or recognised(found)
+    settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
+    candidates, skipped = LAYOUTS[layout].find(found)
+    studies, twins = _unlike(candidates)
+    _refuse_leftovers(studies, out)
+    waiting = [study for study in studies if not is_done(study, settings, out)]
+    kept = len(studies) - len(waiting)
+    broken = list[Skipped]()
+    for done, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
+        broken += [result] if result else []
+        progress(done, len(studies))
+    names = {each.name for each in broken}
+    good = [study for study in studies if study.name not in names]
+    every = [*found.skipped, *skipped, *twins, *broken]
+    if not good:
+        first = f"; the first: {every[0].reason}" if every else ""
+        raise DataError(f"{source}: none of {len(every)} studies can be used{first}")
+    rows = [row for study in good for row in rows_of(study, out)]
+    _write_manifest(out, rows)
+    shutil.rmtree(out / ASIDE, ignore_errors=True)
+    return Imported(
+        layout=layout,
+        studies=len(good),
+        kept=kept,
+        rows=rows,
+        skipped=every,
+    )
+
+
+def cores() -> int:
+    """How many this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _unlike(studies: Sequence[Study]) -> tuple[list[Study], list[Skipped]]:
+    """Studies with names of their own, on file systems that tell no case apart too."""
+    first: dict[str, Study] = {}
+    twins = [
+        Skipped(study.name, f"{study.name}: two studies are called so")
+        for study in studies
+        if first.setdefault(study.name.lower(), study) is not study
+    ]
+    return list(first.values()), twins
+
+
+def _converted(
+    studies: Sequence[Study], settings: Settings, out: Path, jobs: int
+) -> Iterator[Skipped | None]:
+    """Convert studies; the results come in their order."""
+    work = partial(convert, settings=settings, out=out)
+    jobs = min(jobs, len(studies))
+    if jobs <= 1:
+        yield from map(work, studies)
+        return
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
+        try:
+            yield from pool.map(work, studies, chunksize=max(1, min(16, len(studies) // 64)))
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that converts was ended (is the memory enough?); use fewer --jobs, "
+                "and what is done is kept"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _refuse_foreign(source: Path, out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: is a file; expected a folder for --out")
+    if out.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{out}: lies in the source {source}; expected another folder for --out")
+    ours = {MANIFEST, SALT, ASIDE, "studies", "images", "masks", "regions"}
+    if out.is_dir() and (there := sorted(set(os.listdir(out)) - ours)):
+        raise RunError(f"{out}: holds {there[0]}; expected a new folder, or one of an import")
+
+
+def _refuse_leftovers(studies: Sequence[Study], out: Path) -> None:
+    names = {study.name for study in studies}
+    for path in sorted((out / "studies").glob("*.json")):
+        if path.stem not in names:
+            raise DataError(
+                f"{out}: holds the study {path.stem}, which the source does not; use another --out"
+            )
+
+
+def _write_manifest(out: Path, rows: Sequence[dict[str, str]]) -> None:
+    with (
+        written_aside(out / MANIFEST) as aside,
+        aside.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Layouts of source folders: each module finds the studies in one."""

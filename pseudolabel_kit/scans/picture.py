@@ -1,0 +1,100 @@
+"""Pictures as studies of one slice, with masks beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pseudolabel_kit.data.fit import check_side, resize
+from pseudolabel_kit.data.readers import read_image, read_mask
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.scans.study import Settings, Slices, Study
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture(Study):
+    """A picture in a file: no HU, no window, no mm.
+
+    Attributes:
+        source: the folder that errors name files below.
+        image: grey or in colour.
+        mask: lesions; 0 and one other value.
+        region: lungs; 0 and one other value.
+    """
+
+    source: Path
+    image: Path
+    mask: Path | None = None
+    region: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Image, mask and region."""
+        return tuple(filter(None, (self.image, self.mask, self.region)))
+
+    def slices(self, settings: Settings) -> Slices:
+        """Read all files and pad and resize them alike; colour is stored in 8 bits."""
+        said = self.said(self.image)
+        pixels = read_image(self.image, said)
+        size, side = pixels.shape[1:], (settings.size, settings.size)
+        check_side(said, pixels.shape, side)
+        mask, region = self.lesions(size), self._plane(self.region, size)
+        return Slices(
+            images=_stored(np.clip(resize(_square(pixels), side), 0, 1), settings.bits)[None],
+            masks=None if mask is None else _nearest(_square(mask), settings.size)[None],
+            regions=None if region is None else _nearest(_square(region), settings.size)[None],
+            facts={"size": size[::-1]},
+        )
+
+    def lesions(self, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """The mask (H,W) of this size, or None.
+
+        Raises:
+            DataError: it is no mask, or of another size.
+        """
+        return self._plane(self.mask, size)
+
+    def said(self, path: Path) -> str:
+        """How errors call a file."""
+        return path.relative_to(self.source).as_posix()
+
+    def _plane(self, path: Path | None, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        if path is None:
+            return None
+        plane: NDArray[np.bool_] = read_mask(path, self.said(path))[0]
+        if plane.shape != size:
+            (height, width), (expected_height, expected_width) = plane.shape, size
+            raise DataError(
+                f"{self.said(path)}: {width}x{height} px; expected the "
+                f"{expected_width}x{expected_height} px of its image"
+            )
+        return plane
+
+
+def _square(planes: NDArray[Any]) -> NDArray[Any]:
+    """Planes (...,H,W) with black added evenly around them."""
+    side = max(planes.shape[-2:])
+    before = [(side - length) // 2 for length in planes.shape[-2:]]
+    room = [(b, side - length - b) for b, length in zip(before, planes.shape[-2:], strict=True)]
+    return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + room)
+
+
+def _stored(pixels: NDArray[np.float32], bits: int) -> NDArray[Any]:
+    """Pixels (C,H,W) as (H,W) grey, or as (H,W,3) where channels differ."""
+    grey = bool((pixels == pixels[:1]).all())
+    deep = grey and bits == 16
+    levels: NDArray[Any] = np.rint(pixels * (65535 if deep else 255))
+    stored = levels.astype(np.uint16 if deep else np.uint8)
+    return stored[0] if grey else np.moveaxis(stored, 0, -1)
+
+
+def _nearest(plane: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    resized = Image.fromarray(plane).resize((side, side), Image.Resampling.NEAREST)
+    return np.asarray(resized, dtype=np.bool_)

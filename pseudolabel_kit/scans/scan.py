@@ -1,0 +1,129 @@
+"""Volumes as studies: one file, or the slices of a DICOM series, with masks beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from pseudolabel_kit.data.fit import SMALLEST
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.scans.geometry import Geometry, Grid
+from pseudolabel_kit.scans.series import read_series
+from pseudolabel_kit.scans.study import Settings, Slices, Study
+from pseudolabel_kit.scans.volumes import MOST, read_volume
+from pseudolabel_kit.scans.window import GREY, Window
+
+CLOSE = 0.1  # voxels that two grids may be apart and still be one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan(Study):
+    """A volume in a file.
+
+    Attributes:
+        source: the folder that errors name files below.
+        image: HU, or grey values from 0 to 255.
+        mask: lesions, on the image's grid.
+        region: lungs, on the image's grid.
+    """
+
+    source: Path
+    image: Path
+    mask: Path | None = None
+    region: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Image, mask and region."""
+        return tuple(filter(None, (self.image, self.mask, self.region)))
+
+    def slices(self, settings: Settings) -> Slices:
+        """Read all files and cut them alike."""
+        image = read_volume(self.image, self._said(self.image))
+        mask, region = (self._beside(path, Grid.of(image)) for path in (self.mask, self.region))
+        window = window_of(image, settings.window)
+        return cut(image, settings, window, self._said(self.image), mask, region)
+
+    def _beside(self, path: Path | None, grid: Grid) -> sitk.Image | None:
+        if path is None:
+            return None
+        mask = read_volume(path, self._said(path))
+        if not grid.farthest(Grid.of(mask)) <= CLOSE:
+            raise DataError(
+                f"{self._said(path)}: {_told(Grid.of(mask))}, another grid than the "
+                f"{_told(grid)} of its image"
+            )
+        return mask
+
+    def _said(self, path: Path) -> str:
+        return path.relative_to(self.source).as_posix()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series(Study):
+    """A DICOM series, a file a slice.
+
+    Attributes:
+        said: how errors call it; holds no name of a patient.
+        paths: its files, in any order.
+    """
+
+    said: str
+    paths: tuple[Path, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The slices."""
+        return self.paths
+
+    def slices(self, settings: Settings) -> Slices:
+        """Put the slices in order and cut the volume that they are."""
+        image = read_series(self.paths, self.said)
+        return cut(image, settings, settings.window, self.said)
+
+
+def cut(
+    image: sitk.Image,
+    settings: Settings,
+    window: Window,
+    said: str,
+    mask: sitk.Image | None = None,
+    region: sitk.Image | None = None,
+) -> Slices:
+    """Axial slices of a volume, and of the masks on its grid.
+
+    Raises:
+        DataError: by its spacing it is too large or too small to be resampled.
+    """
+    geometry = Geometry.plan(Grid.of(image), spacing=settings.spacing, side=settings.size)
+    size = geometry.resampled.size
+    if math.prod(size) > MOST or min(size[:2]) < SMALLEST:
+        raise DataError(
+            f"{said}: {_told(geometry.source)} become {'x'.join(map(str, size))}; expected "
+            f"{SMALLEST} or more a side and {MOST} in all: is its spacing in mm?"
+        )
+    return Slices(
+        images=window.grey(geometry.image_slices(image, window.black), settings.bits),
+        masks=None if mask is None else settings.is_lesion(geometry.mask_slices(mask)),
+        regions=None if region is None else geometry.mask_slices(region) != 0,
+        facts={"window": asdict(window), "geometry": geometry.to_json()},
+    )
+
+
+def window_of(image: sitk.Image, wanted: Window) -> Window:
+    """The window wanted, or that of all grey where no value can be air in HU.
+
+    Archives mix scans in HU with scans that were windowed to 0..255 before: the air around a
+    patient is below 0 in the first alone.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    return GREY if values.min() >= 0 and values.max() <= 255 else wanted
+
+
+def _told(grid: Grid) -> str:
+    size, spacing = ("x".join(f"{v:.4g}" for v in each) for each in (grid.size, grid.spacing))
+    start = ", ".join(f"{v:.4g}" for v in grid.origin)
+    return f"{size} voxels of {spacing} mm from ({start})"
