@@ -1,106 +1,19 @@
-"""`plk data`: what was understood of a dataset."""
+"""`plk data`: the commands about datasets, each in a module of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from pseudolabel_kit.data.splits import Splits
-    from pseudolabel_kit.data.store import Store
+from pseudolabel_kit.cli import split_data
+from pseudolabel_kit.cli.describe_data import describe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-NAMED = 3  # pairs of equal images that are named
 
 
 @app.callback()
 def data() -> None:
-    """Describe a dataset as it was understood."""
+    """Describe and split a dataset."""
 
 
-@app.command()
-def describe(
-    source: Annotated[
-        str | None,
-        typer.Option("--data", help="A manifest.csv, its folder, or a dataset's name."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in --set data.labelled=0.1"),
-    ] = None,
-) -> None:
-    """Show splits, classes, what is missing, sizes and leaks."""
-    from pseudolabel_kit.cli.console import out
-    from pseudolabel_kit.cli.display import decoding
-    from pseudolabel_kit.data.source import open_store
-    from pseudolabel_kit.layers import assignment, resolve
-
-    named = {"data": {"source": source}} if source else {}
-    config = resolve(named, *map(assignment, settings or []))
-    with ExitStack() as stack:
-        store, splits = open_store(config.data, decoding(stack))
-    for line in _facts(config.data.source, store):
-        out.print(line, markup=False, soft_wrap=True)
-    out.print()
-    out.print(_table(store, splits))
-    out.print()
-    for line in _findings(store, splits):
-        out.print(line, markup=False, soft_wrap=True)
-
-
-def _facts(source: str, store: Store) -> Iterable[str]:
-    (height, width), kind = store.size, "grey" if store.channels == 1 else "colour"
-    lesions = ", ".join(store.classes[i] for i in store.lesion_classes)
-    shape = f"{len(store.rows)} images, {width}x{height} px, {kind}"
-    yield f"{source}: {shape}, stored in {store.bits} bit"
-    yield f"classes: {', '.join(store.classes)}; lesions in: {lesions}"
-    yield f"decoded in {store.folder}"
-
-
-def _table(store: Store, splits: Splits) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from pseudolabel_kit.data.splits import SPLITS
-    from pseudolabel_kit.data.summary import count
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("split", no_wrap=True)
-    missing = ("no\nlabel", "no\nmask", "no\nregion")
-    for title in ("images", "patients", *store.classes, *missing):
-        table.add_column(Text(title), justify="right", overflow="fold")
-    everyone = range(len(store.rows))
-    for name, indices in [*((s, getattr(splits, s)) for s in SPLITS), ("all", everyone)]:
-        n = count(store.rows, indices, len(store.classes))
-        cells = (n.images, n.patients, *n.by_class, n.no_label, n.no_mask, n.no_region)
-        table.add_row(name, *(str(cell) if cell else "-" for cell in cells))
-    return table
-
-
-def _findings(store: Store, splits: Splits) -> Iterable[str]:
-    from pseudolabel_kit.data.summary import lesion_share, same_images
-
-    share = lesion_share(store, splits)
-    if share.shown:
-        yield (
-            f"labelled masks: {share.shown} show a lesion, of {share.mean:.1%} of the image on "
-            f"average; {share.empty} are empty"
-        )
-    else:
-        yield f"labelled masks: none shows a lesion, {share.empty} are empty"
-    known = sum(row.patient is not None for row in store.rows)
-    if known == len(store.rows):
-        yield "patients: none stands on two sides"
-    else:
-        yield f"patients: unknown for {len(store.rows) - known} images: one may be on two sides"
-    pairs = same_images(store, splits)
-    named = "; ".join(f"{store.rows[a].name} = {store.rows[b].name}" for a, b in pairs[:NAMED])
-    more = f"; {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
-    yield f"equal images on two sides: {named + more or 'none'}"
-    yield f"split {splits.hash}"
+app.command("describe")(describe)
+app.command("split", epilog=split_data.EPILOG)(split_data.split)
