@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List, show and check parts; begin one of your own.",
-    "data": "Describe and split a dataset.",
+    "data": "Describe, check and split a dataset.",
 }
 
 EXAMPLES = """
