@@ -68,7 +68,7 @@ def copies(
 
 
 def _found(alike: str, where: str, severity: Severity, pairs: Iterable[Pair]) -> Iterator[Finding]:
-    if chosen := sorted(pairs):
+    if chosen := sorted(pairs, key=lambda pair: (pair.bits, pair)):
         yield Finding(
             kind=f"{alike}-{where}",
             severity=severity,

@@ -37,7 +37,7 @@ def places(measures: Measures) -> Iterator[Finding]:
         "note",
         "masks have parts of less than 1/10,000 of the image",
         "look whether they are slips of the pen; remove them if so",
-        {i: f"{measures.specks[i]:.0f} of its parts" for i in _where(measures.specks > 0)},
+        {i: f"specks: {measures.specks[i]:.0f}" for i in _where(measures.specks > 0)},
     )
 
 

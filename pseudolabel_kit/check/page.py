@@ -8,6 +8,7 @@ from pseudolabel_kit.check.check import Checked
 from pseudolabel_kit.check.finding import SEVERITIES
 from pseudolabel_kit.check.pictures import shown
 from pseudolabel_kit.check.words import patients_known, tally
+from pseudolabel_kit.data.splits import SIDES
 from pseudolabel_kit.report.page import environment
 
 
@@ -42,6 +43,6 @@ def facts(checked: Checked) -> list[tuple[str, str]]:
         ("patients", len({row.patient for row in store.rows} - {None}) or None),
         ("masks", sum(row.has_mask for row in store.rows)),
         ("regions", sum(row.has_region for row in store.rows) or None),
-        *((side, checked.sides.count(side)) for side in ("train", "val", "test")),
+        ("train, val, test", ", ".join(str(checked.sides.count(side)) for side in SIDES)),
     ]
     return [(name, str(value)) for name, value in found if value is not None]

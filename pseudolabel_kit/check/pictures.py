@@ -12,7 +12,6 @@ from pseudolabel_kit.check.check import Checked
 from pseudolabel_kit.check.finding import Finding
 from pseudolabel_kit.interfaces import Batch
 from pseudolabel_kit.report.thumbnails import (
-    MARKED,
     TRUTH,
     encoded,
     fitted,
@@ -20,6 +19,7 @@ from pseudolabel_kit.report.thumbnails import (
     trace,
 )
 
+REGION = (1.0, 0.7, 0.1)
 EACH = 12  # cases of a finding that are shown
 
 
@@ -66,7 +66,7 @@ def _picture(checked: Checked, row: int) -> Picture:
     batch = checked.store.subset([row]).batch([0])
     picture = fitted_image(batch.image[0].numpy())
     size = picture.shape[:2]
-    for plane, colour in ((_region(batch), MARKED), (batch.mask[0].amax(dim=0).numpy(), TRUTH)):
+    for plane, colour in ((_region(batch), REGION), (batch.mask[0].amax(dim=0).numpy(), TRUTH)):
         if plane is not None and not plane.all():
             trace(picture, fitted(plane, size, Image.Resampling.NEAREST) >= 0.5, colour)
     label = checked.store.rows[row].label

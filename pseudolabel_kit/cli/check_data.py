@@ -79,9 +79,10 @@ def check(
 def _tell(checked: Checked) -> None:
     from pseudolabel_kit.check.words import patients_known, tally
     from pseudolabel_kit.cli import console
+    from pseudolabel_kit.data.splits import SIDES
 
     how = "drawn as a run would" if checked.drawn else "as the dataset names them"
-    count = ", ".join(f"{checked.sides.count(side)} {side}" for side in ("train", "val", "test"))
+    count = ", ".join(f"{checked.sides.count(side)} {side}" for side in SIDES)
     lines = [
         f"{checked.source}: {len(checked.sides)} images",
         f"sides, {how}: {count}",

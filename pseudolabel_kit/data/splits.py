@@ -20,6 +20,7 @@ from pseudolabel_kit.interfaces import Row, Split
 
 SPLITS: tuple[Split, ...] = ("labelled", "unlabelled", "val", "test")
 Side = Literal["train", "val", "test"]
+SIDES: tuple[Side, ...] = ("train", "val", "test")
 Group = tuple[int, ...]
 
 
