@@ -187,6 +187,14 @@ def test_what_is_not_known_is_no_fault(scans: Scans) -> None:
     assert found(scans) == {}
 
 
+def test_a_few_images_have_no_outlier(scans: Scans) -> None:
+    inverted_image(scans)
+    scans.lines = scans.lines[8:12]
+    assert found(scans) == {}
+    scans.lines = scans.lines[:1]
+    assert found(scans) == {}
+
+
 def test_rows_are_those_of_the_manifest(scans: Scans) -> None:
     copy_in_test(scans)
     result = checked(scans)

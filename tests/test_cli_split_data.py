@@ -107,6 +107,21 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert "does not exist" in refused(["data", "split", str(scans / "none")], capsys)
 
 
+def test_a_column_without_a_split_in_it_is_filled(scans: Path) -> None:
+    head, *lines = (scans / "manifest.csv").read_text().splitlines()
+    text = [f"split,{head}", *(f",{line}" for line in lines)]
+    (scans / "manifest.csv").write_text("\n".join(text))
+    assert call(["data", "split", str(scans)]) == 0
+    assert all(row["split"] for row in read(scans / "manifest.csv"))
+
+
+def test_what_is_no_manifest_is_one_line(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for broken in (b"", b"image\n\xff\n", b'image\n"a\n', b"file\na.png\n"):
+        (scans / "manifest.csv").write_bytes(broken)
+        assert "manifest.csv" in refused(["data", "split", str(scans)], capsys)
+        assert (scans / "manifest.csv").read_bytes() == broken
+
+
 def test_a_broken_mask_is_named(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scans / "masks/03.png").write_bytes(b"")
     assert "row 5: mask masks/03.png is empty" in refused(["data", "split", str(scans)], capsys)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pseudolabel_kit.data.rewrite import names_splits, write_splits
+from pseudolabel_kit.data.rewrite import write_splits
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Split
 
@@ -51,22 +51,11 @@ def test_all_other_cells_are_read_as_before(
         writer = csv.writer(text, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerow(["image", "split", "one", "two"])
         writer.writerows([f"{i}.png", "", *pair] for i, pair in enumerate(notes))
-    assert not names_splits(file)
     write_splits(file, ["val"] * len(notes), file)
-    assert names_splits(file)
     with file.open(newline="", encoding="utf-8") as text:
         header, *rows = csv.reader(text)
     assert header == ["image", "split", "one", "two"]
     assert rows == [[f"{i}.png", "val", *pair] for i, pair in enumerate(notes)]
-
-
-def test_a_column_of_splits_that_is_empty_names_none(tmp_path: Path) -> None:
-    file = tmp_path / "manifest.csv"
-    for text, named in (("image\na\n", False), ("image,split\na\nb, \n", False)):
-        file.write_text(text)
-        assert names_splits(file) is named
-    file.write_text("image,split\na\nb,val\n")
-    assert names_splits(file)
 
 
 def test_what_cannot_be_written_leaves_the_manifest(tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ from pseudolabel_kit.check.finding import Finding
 from pseudolabel_kit.check.measures import Figures, Measures
 
 FAR = 8.0  # robust standard deviations
-LEAST = 0.5 / 255  # greys: what is nearer than this is not told apart
+LEAST = 0.01  # greys: a smaller deviation counts as this, lest nearly equal images be outliers
+FEWEST = 10  # images of which one can be an outlier
+FLAT = 0.05 / 255  # standard deviation of an image of one grey
 TO_DEVIATION = 1.4826  # from a median deviation to a standard one, where values are normal
 
 
 def is_constant(measures: Measures) -> NDArray[np.bool_]:
     """Which images have one grey alone."""
-    return measures.spread < LEAST / 10
+    return measures.spread < FLAT
 
 
 def greys(measures: Measures) -> Iterator[Finding]:
@@ -50,7 +52,7 @@ def greys(measures: Measures) -> Iterator[Finding]:
 
 def _scores(values: Figures, judged: NDArray[np.bool_]) -> Figures:
     """How many robust standard deviations each value lies from the median of those judged."""
-    if not judged.any():
+    if judged.sum() < FEWEST:
         return np.zeros_like(values)
     middle = np.median(values[judged])
     deviation = TO_DEVIATION * np.median(abs(values[judged] - middle))

@@ -74,7 +74,7 @@ def measure(store: Store, told: Told) -> Measures:
 
 def _figures(batch: Batch, masked: NDArray[np.bool_], regioned: NDArray[np.bool_]) -> Figures:
     """The figures of a few rows, (5,B)."""
-    images = batch.image.numpy().astype(np.float64)
+    images = batch.image.numpy()
     masks: NDArray[np.bool_] = np.any(batch.mask.numpy(), axis=1)
     area = masks.sum(axis=(1, 2))
     outside = np.full(len(masks), np.nan)
@@ -85,8 +85,8 @@ def _figures(batch: Batch, masked: NDArray[np.bool_], regioned: NDArray[np.bool_
     specks = [_specks(mask) if known else np.nan for mask, known in zip(masks, masked, strict=True)]
     return np.stack(
         [
-            images.mean(axis=(1, 2, 3)),
-            images.std(axis=(1, 2, 3)),
+            np.array([image.mean(dtype=np.float64) for image in images]),
+            np.array([image.std(dtype=np.float64) for image in images]),
             np.where(masked, area / masks[0].size, np.nan),
             outside,
             np.array(specks, dtype=np.float64),

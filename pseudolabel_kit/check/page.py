@@ -26,7 +26,7 @@ def page(checked: Checked, command: str) -> str:
         patients=patients_known(checked),
         drawn=checked.drawn,
         tally=tally(checked),
-        shown=[shown(checked, finding) for finding in checked.findings],
+        shown=shown(checked),
         severities=SEVERITIES,
         command=command,
     )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pseudolabel_kit.check.check import Checked
 from pseudolabel_kit.check.finding import Finding
+from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.interfaces import Batch
 from pseudolabel_kit.report.thumbnails import (
     TRUTH,
@@ -52,18 +53,23 @@ class Shown:
     more: int
 
 
-def shown(checked: Checked, finding: Finding) -> Shown:
-    """The first cases of a finding."""
+def shown(checked: Checked) -> list[Shown]:
+    """The first cases of every finding."""
+    rows = checked.store.subset(range(len(checked.store.rows)))
+    return [_shown(checked, rows, finding) for finding in checked.findings]
+
+
+def _shown(checked: Checked, rows: Subset, finding: Finding) -> Shown:
     first = list(zip(finding.cases, finding.told, strict=True))[:EACH]
     return Shown(
         finding=finding,
-        cases=[([_picture(checked, i) for i in case], told) for case, told in first],
+        cases=[([_picture(checked, rows, i) for i in case], told) for case, told in first],
         more=len(finding.cases) - len(first),
     )
 
 
-def _picture(checked: Checked, row: int) -> Picture:
-    batch = checked.store.subset([row]).batch([0])
+def _picture(checked: Checked, rows: Subset, row: int) -> Picture:
+    batch = rows.batch([row])
     picture = fitted_image(batch.image[0].numpy())
     size = picture.shape[:2]
     for plane, colour in ((_region(batch), REGION), (batch.mask[0].amax(dim=0).numpy(), TRUTH)):

@@ -72,8 +72,8 @@ def split(
     budget = divide.Budget.parse(labelled) if labelled else None
     shares = divide.Shares(val=val, test=test, labelled=budget, by=by.value)
     file = _manifest(manifest)
-    target = _target(file, out, force=force)
     lines = read_table(file)
+    target = _target(file, out, split=any(line.split for line in lines), force=force)
     classes = class_names({line.label for line in lines if line.label})
     rows = as_rows(lines, classes)
     with ExitStack() as stack:
@@ -95,12 +95,10 @@ def _manifest(path: Path) -> Path:
     return file.resolve()
 
 
-def _target(file: Path, out: Path | None, *, force: bool) -> Path:
+def _target(file: Path, out: Path | None, *, split: bool, force: bool) -> Path:
     """Where to write, if nothing is lost by it, or if that is wanted."""
-    from pseudolabel_kit.data.rewrite import names_splits
-
     if out is None:
-        if names_splits(file) and not force:
+        if split and not force:
             raise ConfigError(
                 f"{file.name} has splits already; --force replaces them, "
                 "--out FILE leaves them as they are"

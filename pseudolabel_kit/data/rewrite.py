@@ -16,13 +16,6 @@ BOM = "\ufeff"  # what some spreadsheets put before the first column's name
 _CELL = re.compile(r'("(?:[^"]|"")*"|[^,]*)(,|\Z)')
 
 
-def names_splits(file: Path) -> bool:
-    """Whether a manifest has a column of splits with anything in it."""
-    header, *records = ([cell.strip() for cell in cells] for cells, _ in _records(_text(file)))
-    at = header.index(COLUMN) if COLUMN in header else len(header)
-    return any(cells[at : at + 1] not in ([], [""]) for cells in records)
-
-
 def write_splits(file: Path, splits: Sequence[Split], out: Path) -> None:
     """A copy of a manifest, which may take its place, with its splits filled in.
 
