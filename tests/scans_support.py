@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import locale
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +75,16 @@ def write_covid(
     return folder
 
 
+@contextlib.contextmanager
+def own_locale() -> Iterator[None]:
+    """What writes DICOM leaves the locale "C" behind, in which text is ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
 def write_series(
     folder: Path,
     image: sitk.Image,
@@ -121,6 +133,7 @@ def write_series(
             plane.SetMetaData(key, value)
         path = folder / f"IM{(i * 7 + 3) % depth + first:04d}.dcm"
         writer.SetFileName(str(path))
-        writer.Execute(plane)
+        with own_locale():
+            writer.Execute(plane)
         written.append(path)
     return written

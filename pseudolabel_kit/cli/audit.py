@@ -16,7 +16,7 @@ from pseudolabel_kit.errors import ConfigError
 
 if TYPE_CHECKING:
     from pseudolabel_kit.audit.findings import Findings
-    from pseudolabel_kit.audit.sweep import Audited, Told
+    from pseudolabel_kit.audit.sweep import Audited
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -92,11 +92,12 @@ def _one(
     from pseudolabel_kit.audit.sweep import checkpoints
     from pseudolabel_kit.audit.tables import as_csv, terminal
     from pseudolabel_kit.cli import console
+    from pseudolabel_kit.cli.display import stages
     from pseudolabel_kit.files import write_text
 
     found: list[Findings] = []
     with ExitStack() as stack:
-        told = _told(stack)
+        told = stages(stack)
         for each in checkpoints(run, which):
             audited = ask(which=each, told=told)
             found.append(audited.findings)
@@ -109,19 +110,6 @@ def _one(
     console.out.print(f"figures: {table}", markup=False, soft_wrap=True)
     console.out.print(f"report:  {report}", markup=False, soft_wrap=True)
     return found
-
-
-def _told(stack: ExitStack) -> Told:
-    """A bar that is renamed with each new work."""
-    from pseudolabel_kit.cli.display import progress_bar
-
-    bar = stack.enter_context(progress_bar())
-    task = bar.add_task("opening", total=None)
-
-    def told(what: str, done: int, total: int) -> None:
-        bar.update(task, description=what, completed=done, total=total)
-
-    return told
 
 
 def _command(run: Path, **options: object) -> str:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from pseudolabel_kit.data.splits import Splits
     from pseudolabel_kit.data.store import Store
 
@@ -30,7 +28,9 @@ def describe(
     """Show splits, classes, what is missing, sizes and leaks."""
     from pseudolabel_kit.cli.console import out
     from pseudolabel_kit.cli.display import decoding
+    from pseudolabel_kit.cli.side_table import side_table
     from pseudolabel_kit.data.source import open_store
+    from pseudolabel_kit.data.splits import SPLITS
     from pseudolabel_kit.layers import assignment, resolve
 
     named = {"data": {"source": source}} if source else {}
@@ -40,7 +40,8 @@ def describe(
     for line in _facts(config.data.source, store):
         out.print(line, markup=False, soft_wrap=True)
     out.print()
-    out.print(_table(store, splits))
+    members = {split: getattr(splits, split) for split in SPLITS}
+    out.print(side_table(store.rows, store.classes, members))
     out.print()
     for line in _findings(store, splits):
         out.print(line, markup=False, soft_wrap=True)
@@ -53,26 +54,6 @@ def _facts(source: str, store: Store) -> Iterable[str]:
     yield f"{source}: {shape}, stored in {store.bits} bit"
     yield f"classes: {', '.join(store.classes)}; lesions in: {lesions}"
     yield f"decoded in {store.folder}"
-
-
-def _table(store: Store, splits: Splits) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from pseudolabel_kit.data.splits import SPLITS
-    from pseudolabel_kit.data.summary import count
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("split", no_wrap=True)
-    missing = ("no\nlabel", "no\nmask", "no\nregion")
-    for title in ("images", "patients", *store.classes, *missing):
-        table.add_column(Text(title), justify="right", overflow="fold")
-    everyone = range(len(store.rows))
-    for name, indices in [*((s, getattr(splits, s)) for s in SPLITS), ("all", everyone)]:
-        n = count(store.rows, indices, len(store.classes))
-        cells = (n.images, n.patients, *n.by_class, n.no_label, n.no_mask, n.no_region)
-        table.add_row(name, *(str(cell) if cell else "-" for cell in cells))
-    return table
 
 
 def _findings(store: Store, splits: Splits) -> Iterable[str]:

@@ -99,3 +99,14 @@ def decoding(stack: ExitStack) -> Callable[[int, int], None]:
             bar.stop()
 
     return told
+
+
+def stages(stack: ExitStack) -> Callable[[str, int, int], None]:
+    """A callback for work of several kinds: a bar that is renamed with each."""
+    bar = stack.enter_context(progress_bar())
+    task = bar.add_task("opening", total=None)
+
+    def told(what: str, done: int, total: int) -> None:
+        bar.update(task, description=what, completed=done, total=total)
+
+    return told

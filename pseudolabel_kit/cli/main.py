@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
     "plugins": "List, show and check parts; begin one of your own.",
-    "data": "Make a dataset of scans; describe one as it was understood.",
+    "data": "Make a dataset of scans; describe, check and split one.",
 }
 
 EXAMPLES = """

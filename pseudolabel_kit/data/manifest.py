@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolabel_kit.data.pack import Progress
 from pseudolabel_kit.data.readers import read_image, read_mask
 from pseudolabel_kit.data.table import FILES, FileColumn, Line, read_table
 from pseudolabel_kit.errors import DataError, nearest
@@ -109,25 +111,11 @@ class Manifest(Dataset):
     def _classes(self) -> tuple[str, ...]:
         labels = {line.label for line in self._lines if line.label}
         self._refuse_untrained(labels)
-        in_order = sorted(labels)
-        if _all_numbers(labels):
-            in_order.sort(key=float)  # a stable sort: "1" stays before "1.0"
-        return tuple(in_order) or ("any",)
+        return class_names(labels)
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        numbers = {name: number for number, name in enumerate(self._classes)}
-        return tuple(
-            Row(
-                name=line.image,
-                label=numbers.get(line.label),
-                patient=line.patient or None,
-                split=line.split,
-                has_mask=bool(line.mask),
-                has_region=bool(line.region),
-            )
-            for line in self._lines
-        )
+        return as_rows(self._lines, self._classes)
 
     def _refuse_untrained(self, labels: set[str]) -> None:
         """A label that is measured but never trained on is taken for a misspelling."""
@@ -138,6 +126,57 @@ class Manifest(Dataset):
                     f"{line.at}: unknown label '{line.label}'{nearest(line.label, trained)}; "
                     f"training rows have {', '.join(sorted(trained))}"
                 )
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels as classes: sorted, as numbers where all are numbers; "any" where there is none."""
+    in_order = sorted(labels)
+    if _all_numbers(in_order):
+        in_order.sort(key=float)  # a stable sort: "1" stays before "1.0"
+    return tuple(in_order) or ("any",)
+
+
+def as_rows(lines: Iterable[Line], classes: Sequence[str]) -> tuple[Row, ...]:
+    """What the lines of a manifest say of their images."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return tuple(
+        Row(
+            name=line.image,
+            label=numbers.get(line.label),
+            patient=line.patient or None,
+            split=line.split,
+            has_mask=bool(line.mask),
+            has_region=bool(line.region),
+        )
+        for line in lines
+    )
+
+
+def shown_lesions(
+    lines: Sequence[Line], folder: Path, progress: Progress | None = None
+) -> list[bool]:
+    """Whether each line's mask has foreground; no image is read.
+
+    Args:
+        lines: of a manifest.
+        folder: the manifest's.
+        progress: told (lines done, lines in all).
+
+    Raises:
+        DataError: a mask is unreadable, or no mask; names file and row.
+    """
+
+    def shown(line: Line) -> bool:
+        path = line.path("mask")
+        return bool(path and read_mask(folder / path, line.where("mask")).any())
+
+    found: list[bool] = []
+    with ThreadPoolExecutor() as pool:
+        for done, lesion in enumerate(pool.map(shown, lines), start=1):
+            found.append(lesion)
+            if progress:
+                progress(done, len(lines))
+    return found
 
 
 def _all_numbers(labels: Iterable[str]) -> bool:

@@ -65,16 +65,21 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[St
     """
     dataset = open_dataset(config)
     splits = assign(dataset.rows(), config, config.seed)
-    store = Store.open(
+    store = decoded(dataset, config, progress)
+    if not dataset.lesion_classes:
+        store = replace(store, lesion_classes=_shown(store, splits.labelled))
+    return store, splits
+
+
+def decoded(dataset: Dataset, config: DataConfig, progress: Progress | None = None) -> Store:
+    """The images of a dataset, read as the configuration says."""
+    return Store.open(
         dataset,
         size=config.size,
         cache=Path(config.cache) if config.cache else None,
         region=config.region,
         progress=progress,
     )
-    if not dataset.lesion_classes:
-        store = replace(store, lesion_classes=_shown(store, splits.labelled))
-    return store, splits
 
 
 def _shown(store: Store, labelled: Sequence[int]) -> tuple[int, ...]:

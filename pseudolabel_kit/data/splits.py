@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Row, Split
 
 SPLITS: tuple[Split, ...] = ("labelled", "unlabelled", "val", "test")
+Side = Literal["train", "val", "test"]
+SIDES: tuple[Side, ...] = ("train", "val", "test")
 Group = tuple[int, ...]
 
 
@@ -47,21 +50,50 @@ def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
     Raises:
         DataError: a patient stands on two sides, or no row is labelled.
     """
-    sides: list[Split | None] = [row.split for row in rows]
-    if not any(sides):
-        sides = _held_back(rows, config, seed)
+    sides = _named_or_drawn(rows, config, seed)
     _refuse_leaks(rows, sides)
     training = [i for i, side in enumerate(sides) if side not in ("val", "test")]
     if config.labelled is None:
         labelled = {i for i in training if sides[i] == "labelled" or _own_labels(rows[i], sides[i])}
     else:
-        groups = [g for g in patients(rows, training) if any(_annotated(rows[i]) for i in g)]
+        groups = [g for g in patients(rows, training) if any(annotated(rows[i]) for i in g)]
         labelled = {i for g in draw(rows, groups, config.labelled, seed, "labelled") for i in g}
-    if not any(_annotated(rows[i]) for i in labelled):
+    if not any(annotated(rows[i]) for i in labelled):
         raise DataError(_nothing_labelled(config))
     for i in training:
         sides[i] = "labelled" if i in labelled else "unlabelled"
     return _splits(rows, sides)
+
+
+def sides(rows: Sequence[Row], config: DataConfig, seed: int) -> list[Side]:
+    """The side of every row, as `assign` puts it, also where a patient stands on two."""
+    return [_broad(side) for side in _named_or_drawn(rows, config, seed)]
+
+
+def leaks(rows: Sequence[Row], sides: Sequence[Side]) -> Iterator[tuple[int, int]]:
+    """For each row whose patient stands on another side too: that patient's first row, and it."""
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if row.patient is not None:
+            other = first.setdefault(row.patient, i)
+            if sides[other] != sides[i]:
+                yield other, i
+
+
+def hold_back(
+    rows: Sequence[Row], val: float, test: float, seed: int, lesions: Sequence[bool] = ()
+) -> list[Split | None]:
+    """Put about these shares of the rows on `val` and `test`, whole patients; None is the rest."""
+    groups = patients(rows, range(len(rows)))
+    chosen = draw(rows, groups, test, seed, "test", lesions=lesions)
+    rest = [group for group in groups if group not in set(chosen)]
+    share = min(1.0, val / (1 - test)) if test < 1 else 0.0
+    held: list[Split | None] = [None] * len(rows)
+    for i in (i for group in chosen for i in group):
+        held[i] = "test"
+    for i in (i for group in draw(rows, rest, share, seed, "val", lesions=lesions) for i in group):
+        held[i] = "val"
+    return held
 
 
 def hold_out(
@@ -113,71 +145,82 @@ def patients(rows: Sequence[Row], indices: Iterable[int]) -> list[Group]:
 
 
 def draw(
-    rows: Sequence[Row], groups: Sequence[Group], fraction: float, seed: int, stream: str
+    rows: Sequence[Row],
+    groups: Sequence[Group],
+    fraction: float,
+    seed: int,
+    stream: str,
+    *,
+    lesions: Sequence[bool] = (),
+    size: Callable[[Group], int] = len,
 ) -> list[Group]:
-    """Groups that hold about `fraction` of the rows in every class; at least one if above 0."""
+    """Groups that hold about `fraction` of the rows in every stratum; at least one if above 0.
+
+    Over all strata and in each, what is drawn is off by less than the largest group.
+
+    Args:
+        lesions: whether each row's mask shows a lesion, where that is known: it stratifies too.
+        size: what a group counts; its rows, unless given.
+    """
     if fraction <= 0 or not groups:
         return []
     generator = _generator(seed, stream)
-    strata: dict[tuple[int, bool], list[Group]] = defaultdict(list)
+    strata: dict[tuple[int, bool, bool], list[Group]] = defaultdict(list)
     for group in (groups[i] for i in generator.permutation(len(groups))):
-        strata[_stratum(rows, group)].append(group)
+        strata[_stratum(rows, group, lesions)].append(group)
     drawn: list[Group] = []
     owed = 0.0  # what one stratum could not give in whole patients, the next one does
     for _, members in sorted(strata.items()):
-        owed += fraction * sum(map(len, members))
+        owed += fraction * sum(map(size, members))
         for group in members:
-            if len(group) <= 2 * owed:
+            if size(group) <= 2 * owed:
                 drawn.append(group)
-                owed -= len(group)
+                owed -= size(group)
     return drawn or [max(strata.values(), key=len)[0]]
 
 
-def _held_back(rows: Sequence[Row], config: DataConfig, seed: int) -> list[Split | None]:
-    groups = patients(rows, range(len(rows)))
-    test = draw(rows, groups, config.test, seed, "test")
-    rest = [group for group in groups if group not in set(test)]
-    share = min(1.0, config.val / (1 - config.test)) if config.test < 1 else 0.0
-    sides: list[Split | None] = [None] * len(rows)
-    for side, chosen in (("test", test), ("val", draw(rows, rest, share, seed, "val"))):
-        for i in (i for group in chosen for i in group):
-            sides[i] = "test" if side == "test" else "val"
-    return sides
-
-
-def _refuse_leaks(rows: Sequence[Row], sides: Sequence[Split | None]) -> None:
-    first: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        if row.patient is None:
-            continue
-        other = first.setdefault(row.patient, i)
-        if _broad(sides[other]) != _broad(sides[i]):
-            raise DataError(
-                f"patient '{row.patient}' stands on two sides: {rows[other].name} is in "
-                f"{_broad(sides[other])}, {row.name} in {_broad(sides[i])}; "
-                "put all rows of a patient on one side"
-            )
-
-
-def _broad(side: Split | None) -> str:
-    return side if side in ("val", "test") else "train"
-
-
-def _annotated(row: Row) -> bool:
+def annotated(row: Row) -> bool:
+    """Whether anything could be learnt from the row: it has a mask or a label."""
     return row.has_mask or row.label is not None
 
 
+def _named_or_drawn(rows: Sequence[Row], config: DataConfig, seed: int) -> list[Split | None]:
+    named = [row.split for row in rows]
+    return named if any(named) else hold_back(rows, config.val, config.test, seed)
+
+
+def _refuse_leaks(rows: Sequence[Row], splits: Sequence[Split | None]) -> None:
+    broad = [_broad(split) for split in splits]
+    for first, other in leaks(rows, broad):
+        raise DataError(
+            f"patient '{rows[first].patient}' stands on two sides: {rows[first].name} is in "
+            f"{broad[first]}, {rows[other].name} in {broad[other]}; "
+            "put all rows of a patient on one side"
+        )
+
+
+def _broad(split: Split | None) -> Side:
+    return split if split in ("val", "test") else "train"
+
+
 def _own_labels(row: Row, side: Split | None) -> bool:
-    return side is None and _annotated(row)
+    return side is None and annotated(row)
 
 
 def _may_show_lesion(row: Row, lesion_classes: Sequence[int]) -> bool:
     return row.has_mask and (not lesion_classes or row.label in lesion_classes)
 
 
-def _stratum(rows: Sequence[Row], group: Group) -> tuple[int, bool]:
-    """The commonest (class, has a mask) of a group; ties go to the lowest."""
-    kinds = [(-1 if (label := rows[i].label) is None else label, rows[i].has_mask) for i in group]
+def _stratum(rows: Sequence[Row], group: Group, lesions: Sequence[bool]) -> tuple[int, bool, bool]:
+    """The commonest (class, has a mask, has a lesion) of a group; ties go to the lowest."""
+    kinds = [
+        (
+            -1 if (label := rows[i].label) is None else label,
+            rows[i].has_mask,
+            bool(lesions and lesions[i]),
+        )
+        for i in group
+    ]
     return max(sorted(set(kinds)), key=kinds.count)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pseudolabel_kit.data.splits import SPLITS, Splits
+from pseudolabel_kit.data.hashing import digest, equal_pairs
+from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.interfaces import Row
 
@@ -83,15 +83,8 @@ def same_images(store: Store, splits: Splits) -> list[tuple[int, int]]:
 
     Labelled and unlabelled rows are one side. Each row is paired with the first like it.
     """
-    sides = {i: split for split in SPLITS for i in getattr(splits, split)}
-    broad = {i: s if s in ("val", "test") else "train" for i, s in sides.items()}
+    measured = {i: side for side in ("val", "test") for i in getattr(splits, side)}
     subset = store.subset(range(len(store.rows)), labels=(), masks=False)
-    first: dict[bytes, int] = {}
-    pairs = []
-    for start in range(0, len(subset), CHUNK):
-        images = subset.batch(range(start, min(start + CHUNK, len(subset)))).image.numpy()
-        for i, image in enumerate(images, start=start):
-            before = first.setdefault(hashlib.sha256(image.tobytes()).digest(), i)
-            if broad[before] != broad[i]:
-                pairs.append((before, i))
-    return pairs
+    digests = [digest(image) for batch in subset.batches(CHUNK) for image in batch.image.numpy()]
+    pairs = ((pair.first, pair.second) for pair in equal_pairs(digests))
+    return [(a, b) for a, b in pairs if measured.get(a) != measured.get(b)]

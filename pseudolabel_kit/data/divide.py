@@ -1,0 +1,155 @@
+"""Draws the sides of a whole dataset: val, test, and a budget of labels for the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from pseudolabel_kit.data.splits import Group, annotated, draw, hold_back, patients
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Row, Split
+
+Unit: TypeAlias = Literal["patients", "images", "share"]
+By: TypeAlias = Literal["patient", "image"]
+TRAINING: tuple[Split, ...] = ("labelled", "unlabelled")
+EXPECTED = "expected 12patients, 200images, or a share such as 0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much of the training side keeps its labels.
+
+    Attributes:
+        amount: above 0; a whole number of patients or images, or a share up to 1.
+        unit: what is counted; a share is one of the images that have a mask or a label.
+    """
+
+    amount: float
+    unit: Unit
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read a budget as it is written on a command line.
+
+        >>> Budget.parse("12 patients"), Budget.parse("0.1")
+        (Budget(amount=12.0, unit='patients'), Budget(amount=0.1, unit='share'))
+
+        Raises:
+            ConfigError: it is neither a count nor a share, or it is 0.
+        """
+        if counted := re.fullmatch(r"(\d+) ?(patient|image)s?", text.strip()):
+            unit: Unit = "patients" if counted[2] == "patient" else "images"
+            budget = cls(amount=float(counted[1]), unit=unit)
+        elif re.fullmatch(r"[01]|[01]?\.\d+", text.strip()) and float(text) <= 1:
+            budget = cls(amount=float(text), unit="share")
+        else:
+            raise ConfigError(f"--labelled {text}: {EXPECTED}")
+        if not budget.amount:
+            raise ConfigError(f"--labelled {text}: expected more than 0")
+        return budget
+
+    def __str__(self) -> str:
+        if self.unit == "share":
+            return f"{self.amount:.1%} of the images"
+        return f"{self.amount:.0f} {self.unit if self.amount != 1 else self.unit[:-1]}"
+
+    def counted(self, group: Group) -> int:
+        """How much of the budget a group takes."""
+        return 1 if self.unit == "patients" else len(group)
+
+    def target(self, groups: Sequence[Group]) -> float:
+        """The budget in patients or images.
+
+        Raises:
+            ConfigError: there is less than it asks for.
+        """
+        there = sum(map(self.counted, groups))
+        if self.unit == "share":
+            return self.amount * there
+        if self.amount > there:
+            raise ConfigError(
+                f"--labelled asks for {self}: {there} of the training side have a mask or a label"
+            )
+        return self.amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """What is asked for.
+
+    Attributes:
+        val: share of the images.
+        test: share of the images.
+        labelled: of the training side; None = every row that has a mask or a label.
+        by: what a label is given to: a whole patient, or an image by itself.
+    """
+
+    val: float
+    test: float
+    labelled: Budget | None
+    by: By
+
+    def __post_init__(self) -> None:
+        for name, share in (("--val", self.val), ("--test", self.test)):
+            if not (math.isfinite(share) and 0 <= share < 1):
+                raise ConfigError(f"{name} {share:g}: expected a share, from 0 to below 1")
+        if self.val + self.test >= 1:
+            raise ConfigError(
+                f"--val {self.val:g} and --test {self.test:g} leave nothing to train on; "
+                "expected a sum below 1"
+            )
+        if self.by == "image" and self.labelled and self.labelled.unit == "patients":
+            raise ConfigError("--by image: expected --labelled in images or as a share")
+
+
+def divide(
+    rows: Sequence[Row], shares: Shares, seed: int, lesions: Sequence[bool] = ()
+) -> list[Split]:
+    """The side of every row, by one seeded draw, stratified by class, mask and lesion.
+
+    A patient never stands on two of training, val and test. Labels go to whole patients, so
+    that a budget is missed by less than the largest of them; or, by image, to single ones.
+
+    Args:
+        rows: what is known of the images; splits that they name are not read.
+        shares: what is asked for.
+        seed: another one draws other patients.
+        lesions: whether each row's mask shows a lesion.
+
+    Raises:
+        ConfigError: the training side has less than the budget asks for, or no patients.
+    """
+    if shares.labelled and shares.labelled.unit == "patients" and not any(r.patient for r in rows):
+        raise ConfigError(
+            f"--labelled {shares.labelled}: no patient is known; expected images or a share"
+        )
+    held = hold_back(rows, shares.val, shares.test, seed, lesions)
+    able = [i for i, side in enumerate(held) if side is None and annotated(rows[i])]
+    chosen = set(able)
+    if shares.labelled:
+        groups = [(i,) for i in able] if shares.by == "image" else patients(rows, able)
+        size = shares.labelled.counted
+        fraction = shares.labelled.target(groups) / max(1, sum(map(size, groups)))
+        drawn = draw(rows, groups, fraction, seed, "labelled", lesions=lesions, size=size)
+        chosen = {i for group in drawn for i in group}
+    return [side or ("labelled" if i in chosen else "unlabelled") for i, side in enumerate(held)]
+
+
+def inexact(rows: Sequence[Row], splits: Sequence[Split], shares: Shares) -> list[str]:
+    """Where what came out is not what was asked for, since patients stay whole."""
+    count = {split: splits.count(split) for split in get_args(Split)}
+    asked: dict[str, float] = {
+        "test": shares.test * len(rows),
+        "val": shares.val * len(rows),
+    }
+    if shares.labelled and shares.labelled.unit != "patients":
+        able = [(i,) for i, row in enumerate(rows) if splits[i] in TRAINING and annotated(row)]
+        asked["labelled"] = shares.labelled.target(able)
+    return [
+        f"{name}: {count[name]} images where {wanted:.0f} were asked for"
+        for name, wanted in asked.items()
+        if abs(count[name] - wanted) >= 1
+    ]

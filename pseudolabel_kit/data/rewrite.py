@@ -1,0 +1,80 @@
+"""Writes the splits into a manifest; every other byte stays as it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.interfaces import Split
+
+COLUMN = "split"
+BOM = "\ufeff"  # what some spreadsheets put before the first column's name
+_CELL = re.compile(r'("(?:[^"]|"")*"|[^,]*)(,|\Z)')
+
+
+def write_splits(file: Path, splits: Sequence[Split], out: Path) -> None:
+    """A copy of a manifest, which may take its place, with its splits filled in.
+
+    Args:
+        file: a sound manifest, as `read_table` reads it.
+        splits: one for each of its rows.
+        out: what is written, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    text = "".join(_with_splits(_text(file), splits))
+    with written_aside(out) as aside:
+        aside.write_bytes(text.encode())
+
+
+def _with_splits(text: str, splits: Sequence[Split]) -> Iterator[str]:
+    records = _records(text)
+    header, raw = next(records)
+    names = [name.strip() for name in header]
+    at = names.index(COLUMN) if COLUMN in names else len(names)
+    if text.startswith(BOM):
+        yield BOM
+    yield raw if at < len(names) else _put(raw, at, COLUMN)
+    remaining = iter(splits)
+    for cells, raw in records:
+        yield _put(raw, at, next(remaining)) if any(map(str.strip, cells)) else raw
+
+
+def _put(raw: str, at: int, word: str) -> str:
+    """A record with one cell exchanged or, where it is shorter, filled up to that cell."""
+    body = raw.rstrip("\r\n")
+    cells = [cell for cell, _ in _cells(body)]
+    cells += [""] * (at + 1 - len(cells))
+    cells[at] = word
+    return ",".join(cells) + raw[len(body) :]
+
+
+def _cells(body: str) -> Iterator[tuple[str, str]]:
+    """The cells of a record as they are written, with their quotes, and what ends them."""
+    for found in _CELL.finditer(body):
+        yield found[1], found[2]
+        if not found[2]:
+            return
+
+
+def _records(text: str) -> Iterator[tuple[list[str], str]]:
+    """Each record's cells, and the lines that it is written in."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text.removeprefix(BOM), newline=""):
+            taken.append(line)
+            yield line
+
+    for cells in csv.reader(lines(), strict=True):
+        yield cells, "".join(taken)
+        taken.clear()
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes().decode("utf-8")

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudolabel_kit.data.divide import Budget, By, Shares, divide, inexact
+from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.interfaces import Row, Split
+
+TRAINING = ("labelled", "unlabelled")
+
+
+def asked(
+    labelled: str | None = None, val: float = 0.15, test: float = 0.2, by: By = "patient"
+) -> Shares:
+    budget = None if labelled is None else Budget.parse(labelled)
+    return Shares(val=val, test=test, labelled=budget, by=by)
+
+
+def broad(split: Split) -> str:
+    return "train" if split in TRAINING else split
+
+
+@st.composite
+def cohorts(draw: st.DrawFn) -> tuple[list[Row], list[bool]]:
+    """Patients of one to six images, some images without one, all with a label or a mask."""
+    sizes = draw(st.lists(st.integers(1, 6), min_size=3, max_size=30))
+    loose = draw(st.integers(0, 5))
+    owners = [*(f"p{p}" for p, size in enumerate(sizes) for _ in range(size)), *[None] * loose]
+    rows, lesions = [], []
+    for i, owner in enumerate(owners):
+        label, masked = draw(st.integers(0, 2)), draw(st.booleans())
+        rows.append(Row(name=f"r{i}", label=label, patient=owner, has_mask=masked))
+        lesions.append(masked and label > 0)
+    return rows, lesions
+
+
+shares = st.floats(0, 0.45)
+
+
+@given(cohorts(), shares, shares, st.floats(0.01, 1), st.integers(0, 9))
+@settings(max_examples=150)
+def test_patients_are_whole_and_every_amount_is_met_within_one(
+    cohort: tuple[list[Row], list[bool]], val: float, test: float, share: float, seed: int
+) -> None:
+    rows, lesions = cohort
+    request = asked(f"{share:.3f}", val, test)
+    splits = divide(rows, request, seed, lesions)
+    assert splits == divide(rows, request, seed, lesions)
+    sides: dict[str, set[str]] = {}
+    for row, split in zip(rows, splits, strict=True):
+        if row.patient:
+            sides.setdefault(row.patient, set()).add(split)
+    assert all(len(found) == 1 for found in sides.values())
+    largest = max(Counter(row.patient for row in rows if row.patient).values())
+    count = Counter(splits)
+    training = count["labelled"] + count["unlabelled"]
+    assert abs(count["test"] - test * len(rows)) <= largest
+    assert abs(count["val"] - val * len(rows)) <= 2 * largest  # of what test has left
+    assert abs(count["labelled"] - round(share, 3) * training) <= largest
+
+
+@given(cohorts(), st.integers(0, 9), st.data())
+def test_counts_of_patients_and_of_single_images_are_exact(
+    cohort: tuple[list[Row], list[bool]], seed: int, data: st.DataObject
+) -> None:
+    rows, lesions = cohort
+    training = [i for i, s in enumerate(divide(rows, asked(), seed, lesions)) if s in TRAINING]
+    if not training:
+        return
+    wanted = data.draw(st.integers(1, len(training)))
+    splits = divide(rows, asked(f"{wanted}images", by="image"), seed, lesions)
+    assert splits.count("labelled") == wanted
+    sides: dict[str, set[str]] = {}
+    for row, split in zip(rows, splits, strict=True):
+        sides.setdefault(row.patient or row.name, set()).add(broad(split))
+    assert all(len(found) == 1 for found in sides.values())
+    owners = {rows[i].patient or i for i in training}
+    wanted = data.draw(st.integers(1, len(owners)))
+    splits = divide(rows, asked(f"{wanted}patients"), seed, lesions)
+    chosen = {rows[i].patient or i for i, split in enumerate(splits) if split == "labelled"}
+    assert len(chosen) == wanted
+
+
+@given(cohorts(), st.floats(0.05, 0.5), st.integers(0, 9))
+def test_every_stratum_gives_its_share_within_one_group(
+    cohort: tuple[list[Row], list[bool]], test: float, seed: int
+) -> None:
+    """Images by themselves: class, mask and lesion are then known of each group."""
+    rows = [Row(name=r.name, label=r.label, has_mask=r.has_mask) for r in cohort[0]]
+    lesions = cohort[1]
+    splits = divide(rows, asked(val=0, test=test), seed, lesions)
+    if splits.count("test") <= 1:  # one at least is drawn, also where none is due
+        return
+    kinds = [(row.label, row.has_mask, lesion) for row, lesion in zip(rows, lesions, strict=True)]
+    drawn = Counter(kind for kind, split in zip(kinds, splits, strict=True) if split == "test")
+    for kind, count in Counter(kinds).items():
+        assert abs(drawn[kind] - test * count) <= 1 + 1e-9
+
+
+def test_lesions_stratify() -> None:
+    rows = [Row(name=str(i), label=0, has_mask=True) for i in range(100)]
+    lesions = [i < 20 for i in range(100)]
+    for seed in range(5):
+        splits = divide(rows, asked("0.5", val=0.1, test=0.2), seed, lesions)
+        shown = [splits[:20].count(s) for s in ("labelled", "unlabelled", "val", "test")]
+        assert shown == [7, 7, 2, 4]
+
+
+def test_seeds_draw_other_patients_and_named_splits_are_not_read() -> None:
+    rows = [Row(name=str(i), label=i % 2, patient=f"p{i // 2}") for i in range(60)]
+    named = [Row(name=r.name, label=r.label, patient=r.patient, split="test") for r in rows]
+    assert divide(rows, asked(), 0) == divide(named, asked(), 0)
+    assert len({tuple(divide(rows, asked(), seed)) for seed in range(5)}) == 5
+
+
+def test_rows_without_mask_and_label_are_never_labelled() -> None:
+    rows = [Row(name=str(i), label=0 if i < 10 else None, patient=f"p{i}") for i in range(40)]
+    splits = divide(rows, asked(val=0, test=0), 0)
+    assert splits == ["labelled"] * 10 + ["unlabelled"] * 30
+    with pytest.raises(ConfigError, match="asks for 11 images: 10 of the training side have"):
+        divide(rows, asked("11images", val=0, test=0), 0)
+    with pytest.raises(ConfigError, match="asks for 11 patients: 10 of"):
+        divide(rows, asked("11patients", val=0, test=0), 0)
+    assert divide(rows, asked("10images", val=0, test=0), 0) == splits
+
+
+def test_a_budget_that_whole_patients_miss_is_told() -> None:
+    rows = [Row(name=str(i), label=0, patient=f"p{i // 10}") for i in range(100)]
+    request = asked("13images", val=0.1, test=0.2)
+    splits = divide(rows, request, 0)
+    assert inexact(rows, splits, request) == ["labelled: 10 images where 13 were asked for"]
+    request = asked("13images", val=0.1, test=0.2, by="image")
+    assert inexact(rows, divide(rows, request, 0), request) == []
+
+
+def test_patients_cannot_be_counted_where_none_is_known() -> None:
+    rows = [Row(name=str(i), label=0) for i in range(10)]
+    with pytest.raises(ConfigError, match="3 patients: no patient is known"):
+        divide(rows, asked("3patients"), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit"),
+    [
+        ("5patients", 5, "patients"),
+        ("1 patient", 1, "patients"),
+        (" 200 images ", 200, "images"),
+        ("0.25", 0.25, "share"),
+        (".5", 0.5, "share"),
+        ("1", 1, "share"),
+    ],
+)
+def test_budgets_are_read(text: str, amount: float, unit: str) -> None:
+    budget = Budget.parse(text)
+    assert (budget.amount, budget.unit) == (amount, unit)
+
+
+@pytest.mark.parametrize("text", ["", "5", "1.5", "-1", "nan", "5 people", "patients", "1e-1", "٣"])
+def test_what_is_no_budget_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected 12patients, 200images, or a share"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "0images", "0 patients"])
+def test_no_labels_at_all_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected more than 0"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "said"),
+    [
+        (-0.1, 0.2, "--val -0.1"),
+        (0.1, 1.0, "--test 1: expected a share"),
+        (float("nan"), 0.1, "--val nan"),
+        (0.5, 0.5, "leave nothing to train on"),
+    ],
+)
+def test_shares_that_leave_nothing_are_refused(val: float, test: float, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        asked(val=val, test=test)
+
+
+def test_whole_patients_are_no_budget_of_images() -> None:
+    with pytest.raises(ConfigError, match="--by image: expected --labelled in images"):
+        asked("3patients", by="image")
