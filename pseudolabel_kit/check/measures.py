@@ -14,7 +14,7 @@ from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.interfaces import Batch
 
 CHUNK = 64  # rows in memory at a time
-MAPPED = 4096  # rows whose pages the system may keep for us; then they are let go
+MAPPED = 1024  # rows whose pages the system may keep for us; then they are let go
 SPECK = 1e-4  # share of the image; 5 px of 224 x 224
 Told = Callable[[str, int, int], None]
 Figures = NDArray[np.float64]
