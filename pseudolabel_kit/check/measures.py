@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.interfaces import Batch
 
 CHUNK = 64  # rows in memory at a time
+MAPPED = 1024  # rows whose pages the system may keep for us; then they are let go
 SPECK = 1e-4  # share of the image; 5 px of 224 x 224
 Told = Callable[[str, int, int], None]
 Figures = NDArray[np.float64]
@@ -49,17 +50,17 @@ def measure(store: Store, told: Told) -> Measures:
         store: the decoded dataset.
         told: called with (what is done, rows done, rows in all).
     """
-    rows = store.subset(range(len(store.rows)))
+    count = len(store.rows)
     digests: list[bytes] = []
     hashes, figures = [], []
-    for start, batch in enumerate(rows.batches(CHUNK)):
+    for batch in _batches(store):
+        here = store.rows[len(digests) : len(digests) + len(batch.image)]
+        known = np.array([[row.has_mask, row.has_region] for row in here])
+        figures.append(_figures(batch, masked=known[:, 0], regioned=known[:, 1]))
         images = batch.image.numpy()
         digests += map(digest, images)
         hashes.append(hashed(images))
-        here = store.rows[start * CHUNK : len(digests)]
-        known = np.array([[row.has_mask, row.has_region] for row in here])
-        figures.append(_figures(batch, masked=known[:, 0], regioned=known[:, 1]))
-        told("reading images", len(digests), len(rows))
+        told("reading images", len(digests), count)
     mean, spread, lesion, outside, specks = np.concatenate(figures, axis=1)
     return Measures(
         digests=digests,
@@ -70,6 +71,12 @@ def measure(store: Store, told: Told) -> Measures:
         outside=outside,
         specks=specks,
     )
+
+
+def _batches(store: Store) -> Iterator[Batch]:
+    for start in range(0, len(store.rows), MAPPED):
+        rows = range(start, min(start + MAPPED, len(store.rows)))
+        yield from store.subset(rows).batches(CHUNK)
 
 
 def _figures(batch: Batch, masked: NDArray[np.bool_], regioned: NDArray[np.bool_]) -> Figures:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 SIDE = 16
 BITS = SIDE**2 - 1
-REACH = 24  # bits in which copies may differ; on chest CT no two patients come below 39
+REACH = 20  # bits in which copies may differ; on chest CT no two patients come below 39
 FLAT = 1e-5  # a frequency below it has no sign: images of one grey are like no other
 VIEWS = ("as it is", "mirrored", "upside down", "turned by 180°")
 # How each view turns the groups: even-even, even-odd, odd-even, odd-odd (down-across).
