@@ -117,7 +117,7 @@ def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study]
             raise DataError(
                 f"{out}: holds the study {path.stem}, which the source does not; use another --out"
             )
-    return list(first.values()), [*source.skipped, *skipped, *twins]
+    return list(first.values()), [*skipped, *twins]
 
 
 def _converted(
