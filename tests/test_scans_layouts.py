@@ -125,9 +125,16 @@ def test_a_tree_of_dicom_series(tmp_path: Path) -> None:
     write_series(tree / "DOE_JANE" / "CT1", CHEST.image, uid="1.2", first=50)
     write_series(tree / "other" / "4712", CHEST.image, uid="1.3", patient="4712")
     (tree / "DOE_JANE" / "report.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 50)
+    (tree / "Roe_Max").mkdir()
+    (tree / "Roe_Max" / "report.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 50)
+    (tree / "DOE_JANE" / "CT1" / "Doe").symlink_to(tmp_path)
     (tree / "README").write_text("no DICOM")
     studies, skipped = found(tree, LayoutName.DICOM)
-    assert skipped == ["*: 1 DICOM files are damaged or no images, as reports; expected CT slices"]
+    assert skipped == [
+        "*/CT1/*: is a link to a folder; expected the folder",
+        "*: 1 DICOM files are damaged or no images, as reports; expected CT slices",
+        "*: 1 DICOM files are damaged or no images, as reports; expected CT slices",
+    ]
     assert [len(study.files) for study in studies] == [4, 4, 4]
     assert len({study.name for study in studies}) == 3
     by_patient = sorted(study.patient for study in studies)

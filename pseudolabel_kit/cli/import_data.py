@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -44,43 +44,53 @@ Examples:
 """
 
 
+Layout: TypeAlias = Annotated[
+    LayoutName | None, typer.Option(help="What SOURCE is; default: recognised.")
+]
+WindowText: TypeAlias = Annotated[
+    str, typer.Option(help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH.")
+]
+Spacing: TypeAlias = Annotated[
+    str, typer.Option(metavar="MM", help="Of the volume that is sliced: 1, or 1,1,2.5.")
+]
+Size: TypeAlias = Annotated[
+    int, typer.Option(min=16, max=4096, help="Pixels a side; slices are padded to squares.")
+]
+Classes: TypeAlias = Annotated[
+    LabelFrom | None,
+    typer.Option(help="Classes: lesion and no_lesion by the mask, or SOURCE's folders."),
+]
+Lesion: TypeAlias = Annotated[
+    list[int] | None,
+    typer.Option(metavar="VALUE", help="A mask's value that is lesion; default: all but 0."),
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes, each with a scan in memory; default: one a core.",
+        show_default=False,
+    ),
+]
+
+
 def import_scans(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="The folder of scans or pictures.")
     ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to write.")],
-    layout: Annotated[
-        LayoutName | None, typer.Option(help="What SOURCE is; default: recognised.")
-    ] = None,
-    window: Annotated[
-        str, typer.Option(help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH.")
-    ] = "lung",
-    spacing: Annotated[
-        str, typer.Option(metavar="MM", help="Of the volume that is sliced: 1, or 1,1,2.5.")
-    ] = "1",
-    size: Annotated[int, typer.Option(min=16, help="Pixels a side; slices are padded.")] = 224,
+    layout: Layout = None,
+    window: WindowText = "lung",
+    spacing: Spacing = "1",
+    size: Size = 224,
     bits: Annotated[Bits, typer.Option(help="Of a grey value.")] = Bits.EIGHT,
-    label_from: Annotated[
-        LabelFrom | None,
-        typer.Option(help="Classes: lesion and no_lesion by the mask, or SOURCE's folders."),
-    ] = None,
-    lesion: Annotated[
-        list[int] | None,
-        typer.Option(metavar="VALUE", help="A mask's value that is lesion; default: all but 0."),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Processes, each with a scan in memory; default: one a core.",
-            show_default=False,
-        ),
-    ] = None,
+    label_from: Classes = None,
+    lesion: Lesion = None,
+    jobs: Jobs = None,
 ) -> None:
     """Make a dataset of scans or pictures: axial slices, masks and a manifest.
 
-    Patients of DICOM files are known by a hash, salted for this dataset; its folder tells nobody
-    who they are.
+    Patients of DICOM files are known by a hash that is salted for this dataset.
     """
     from pseudolabel_kit.cli import console
     from pseudolabel_kit.cli.display import progress_bar

@@ -23,7 +23,7 @@ from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.convert import ASIDE, COLUMNS, convert, is_done, rows_of
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
-from pseudolabel_kit.scans.tree import look_into
+from pseudolabel_kit.scans.tree import Source, look_into
 
 MANIFEST = "manifest.csv"
 SALT = ".salt"
@@ -74,31 +74,23 @@ def import_scans(
     found = look_into(source, out / SALT)
     layout = layout or recognised(found)
     settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
-    candidates, skipped = LAYOUTS[layout].find(found)
-    studies, twins = _unlike(candidates)
-    _refuse_leftovers(studies, out)
+    studies, skipped = _studies(found, layout, out)
     waiting = [study for study in studies if not is_done(study, settings, out)]
     kept = len(studies) - len(waiting)
     broken = list[Skipped]()
     for done, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
         broken += [result] if result else []
         progress(done, len(studies))
+    skipped += broken
     names = {each.name for each in broken}
     good = [study for study in studies if study.name not in names]
-    every = [*found.skipped, *skipped, *twins, *broken]
     if not good:
-        first = f"; the first: {every[0].reason}" if every else ""
-        raise DataError(f"{source}: none of {len(every)} studies can be used{first}")
+        first = f"; the first: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"{source}: none of {len(skipped)} studies can be used{first}")
     rows = [row for study in good for row in rows_of(study, out)]
     _write_manifest(out, rows)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
-    return Imported(
-        layout=layout,
-        studies=len(good),
-        kept=kept,
-        rows=rows,
-        skipped=every,
-    )
+    return Imported(layout=layout, studies=len(good), kept=kept, rows=rows, skipped=skipped)
 
 
 def cores() -> int:
@@ -106,15 +98,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _unlike(studies: Sequence[Study]) -> tuple[list[Study], list[Skipped]]:
-    """Studies with names of their own, on file systems that tell no case apart too."""
+def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study], list[Skipped]]:
+    """The studies, whose names differ also where a file system tells no case, and what is none.
+
+    Raises:
+        DataError: `out` holds another study.
+    """
+    found, skipped = LAYOUTS[layout].find(source)
     first: dict[str, Study] = {}
     twins = [
         Skipped(study.name, f"{study.name}: two studies are called so")
-        for study in studies
+        for study in found
         if first.setdefault(study.name.lower(), study) is not study
     ]
-    return list(first.values()), twins
+    names = {study.name for study in first.values()}
+    for path in sorted((out / "studies").glob("*.json")):
+        if path.stem not in names:
+            raise DataError(
+                f"{out}: holds the study {path.stem}, which the source does not; use another --out"
+            )
+    return list(first.values()), [*skipped, *twins]
 
 
 def _converted(
@@ -152,15 +155,6 @@ def _refuse_foreign(source: Path, out: Path) -> None:
     ours = {MANIFEST, SALT, ASIDE, "studies", "images", "masks", "regions"}
     if out.is_dir() and (there := sorted(set(os.listdir(out)) - ours)):
         raise RunError(f"{out}: holds {there[0]}; expected a new folder, or one of an import")
-
-
-def _refuse_leftovers(studies: Sequence[Study], out: Path) -> None:
-    names = {study.name for study in studies}
-    for path in sorted((out / "studies").glob("*.json")):
-        if path.stem not in names:
-            raise DataError(
-                f"{out}: holds the study {path.stem}, which the source does not; use another --out"
-            )
 
 
 def _write_manifest(out: Path, rows: Sequence[dict[str, str]]) -> None:

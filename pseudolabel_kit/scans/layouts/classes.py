@@ -29,7 +29,7 @@ def find(source: Source) -> Found:
         )
         for path in _pictures(source)
     ]
-    return studies, []
+    return studies, source.skipped
 
 
 def _pictures(source: Source) -> list[Path]:

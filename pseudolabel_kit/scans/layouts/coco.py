@@ -59,7 +59,7 @@ def find(source: Source) -> Found:
         if path.name.lower().endswith(SUFFIXES):
             by_name[path.name].append(path)
     studies: list[Outlined] = []
-    skipped: list[Skipped] = []
+    skipped = list(source.skipped)
     for file, content in _files(source).items():
         outlines: dict[Any, list[Any]] = defaultdict(list)
         for annotation in content["annotations"]:

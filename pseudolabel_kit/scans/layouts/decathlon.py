@@ -48,7 +48,7 @@ def find(source: Source) -> Found:
     for path in masks.values():
         told = source.said(path)
         skipped.append(Skipped(told, f"{told}: is the mask of no image in imagesTr"))
-    return studies, skipped
+    return studies, [*source.skipped, *skipped]
 
 
 def _volumes(source: Source, folder: str) -> list[Path]:

@@ -29,4 +29,4 @@ def find(source: Source) -> Found:
         )
         for each in together
     ]
-    return studies, skipped
+    return studies, [*source.skipped, *skipped]
