@@ -107,11 +107,11 @@ def test_what_fails_under_a_calibration_is_not_the_fuser_s_fault(
     loop = assembled(tmp_path / "run", METHOD)
     HARM[method] = boom
     with pytest.raises(FaultError, match=rf"worse': {method} raised ValueError: boom"):
-        loop.calibrate()
+        loop.calibrate(loop.streams.held)
     HARM.clear()
     next(loop.learner.model.parameters()).data.fill_(torch.nan)
     with pytest.raises(DivergedError):
-        loop.calibrate()
+        loop.calibrate(loop.streams.held)
 
 
 def test_a_step_whose_large_memory_has_moved_is_not_kept(

@@ -6,8 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from docs_shell import in_turn
 from tiny import cache_folder
 
+from pseudolabel_kit.cli import comparing
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.compare.spec import Spec, read_spec
 
@@ -27,9 +29,13 @@ def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
 
 
 def test_the_quick_form_runs(
-    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    example: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    line = ["compare", str(example), "--quick", "--jobs", "2", "--out", str(tmp_path / "out")]
+    monkeypatch.setitem(comparing.SPREAD, comparing.HERE, in_turn)  # processes take longer to start
+    line = ["compare", str(example), "--quick", "--out", str(tmp_path / "out")]
     code = call([*line, "--set", f"data.cache={cache_folder()}"])
     shown = capsys.readouterr()
     assert code == 0, shown.err
