@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from docs_shell import in_turn
+from markupsafe import Markup
 from tiny import cache_folder
 
 from pseudolabel_kit.cli import comparing
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.compare.spec import Spec, read_spec
+from pseudolabel_kit.report import charts
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 
@@ -35,6 +37,7 @@ def test_the_quick_form_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(comparing.SPREAD, comparing.HERE, in_turn)  # processes take longer to start
+    monkeypatch.setattr(charts, "drawing", lambda *_: Markup("<svg/>"))  # in the report of each run
     line = ["compare", str(example), "--quick", "--out", str(tmp_path / "out")]
     code = call([*line, "--set", f"data.cache={cache_folder()}"])
     shown = capsys.readouterr()
