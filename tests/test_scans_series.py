@@ -11,10 +11,39 @@ import SimpleITK as sitk
 from scans_support import chest, placed, write_series
 
 from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.scans.choices import LabelFrom
 from pseudolabel_kit.scans.geometry import Grid
+from pseudolabel_kit.scans.importing import Imported, import_scans
+from pseudolabel_kit.scans.layouts import dicom
+from pseudolabel_kit.scans.scan import Series
 from pseudolabel_kit.scans.series import read_series
+from pseudolabel_kit.scans.study import Settings
+from pseudolabel_kit.scans.tree import look_into
+from pseudolabel_kit.scans.window import WINDOWS
 
 IMAGE = chest().image
+SMALL = chest((8, 8, 4)).image
+TELLING = ["1961-02-03", "03.02.1961", "Mueller", "123-4567"]
+MUELLER = {"0010|0010": "Müller^Anna", "0010|0020": "1234567", "0008|0005": "ISO_IR 192"}
+
+
+def found(tree: Path) -> tuple[list[Series], list[str]]:
+    studies, skipped = dicom.find(look_into(tree, tree.parent / ".salt"))
+    return [each for each in studies if isinstance(each, Series)], [each.reason for each in skipped]
+
+
+def imported(tree: Path, label_from: LabelFrom) -> Imported:
+    settings = Settings(
+        spacing=(8, 8, 10), size=16, window=WINDOWS["lung"], bits=8, lesion=(),
+        label_from=label_from,
+    )  # fmt: skip
+    return import_scans(tree, tree.parent / "out", settings)
+
+
+def nothing_of(names: list[str], folder: Path) -> bool:
+    texts = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    texts += [path.read_text() for path in folder.rglob("*") if path.suffix in (".csv", ".json")]
+    return not any(name in text for name in names for text in texts)
 
 
 def test_slices_in_any_order_are_the_volume_in_hu(tmp_path: Path) -> None:
@@ -99,3 +128,76 @@ def test_a_damaged_slice(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     with pytest.raises(DataError, match="x: cannot be read; it is truncated, damaged or empty"):
         read_series(paths, "x")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_what_is_said_of_a_series_names_no_folder_or_file(name: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for path in write_series(tree / name / name, SMALL, tags={**MUELLER, "0008|0060": "MR"}):
+        path.rename(path.with_name(f"{name} {path.name}"))
+    (tree / name / "report.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 50)
+    for link in ("a", "b"):
+        (tree / name / link).symlink_to(tmp_path)
+    [study], skipped = found(tree)
+    assert study.said == f"series {study.name} (MR, 4 files)"
+    assert skipped == [
+        "a path that is not shown (2 such): is a link to a folder; expected the folder",
+        "1 DICOM files are damaged or no images, as reports; expected CT slices",
+    ]
+    with pytest.raises(DataError) as caught:
+        read_series(study.paths, study.said)
+    assert str(caught.value) == f"{study.said}: modality MR; expected CT"
+    assert study.folder == ""
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_a_folder_of_one_patient_is_no_class(name: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    mueller = write_series(tree / name, chest((16, 16, 4)).image, uid="1.1", tags=MUELLER)
+    for uid, patient in (("1.2", "1"), ("1.3", "2")):
+        write_series(tree / "covid" / uid, chest((16, 16, 4)).image, uid=uid, patient=patient)
+    done = imported(tree, LabelFrom.FOLDER)
+    assert {row["label"] for row in done.rows} == {"covid"}
+    assert done.studies == 2
+    [skipped] = done.skipped
+    [lone] = [study for study in found(tree)[0] if mueller[0] in study.paths]
+    assert skipped.reason.endswith(
+        "(CT, 4 files): the folder of its class holds one patient alone, and its name may tell "
+        "who that is; fill in the column label by hand"
+    )
+    assert lone.folder == ""
+    assert nothing_of([name], tmp_path / "out")
+    assert imported(tree, LabelFrom.NONE).studies == 3
+    assert nothing_of([name], tmp_path / "out")
+
+
+@pytest.mark.parametrize("ids", [("123-4567", "1234567"), ("ab 1", "AB1"), ("", "")])
+def test_one_patient_in_two_ways_makes_no_class(ids: tuple[str, str], tmp_path: Path) -> None:
+    for number, patient in enumerate(ids):
+        tags = {"0020|000d": f"1.5.{number}"}
+        folder = tmp_path / "tree" / "Mueller" / str(number)
+        write_series(folder, SMALL, uid=f"1.{number}", patient=patient, tags=tags)
+    studies, _ = found(tmp_path / "tree")
+    assert [study.folder for study in studies] == ["", ""]
+
+
+def test_a_class_of_two_patients_that_one_has_left_is_not_kept(tmp_path: Path) -> None:
+    image = chest((16, 16, 4)).image
+    tree = tmp_path / "tree"
+    write_series(tree / "covid" / "x", image, uid="1.1", patient="1")
+    leaving = write_series(tree / "covid" / "y", image, uid="1.2", patient="2")
+    assert imported(tree, LabelFrom.FOLDER).studies == 2
+    (tree / "else").mkdir()
+    for path in leaving:
+        path.rename(tree / "else" / path.name)
+    with pytest.raises(DataError, match=r"none of 2 studies .* holds one patient alone"):
+        imported(tree, LabelFrom.FOLDER)
+
+
+def test_two_patients_under_one_series_are_two_studies(tmp_path: Path) -> None:
+    for number, patient in enumerate(("1", "2")):
+        write_series(tmp_path / "tree", SMALL, patient=patient, first=number * 50)
+    studies, _ = found(tmp_path / "tree")
+    assert [len(study.paths) for study in studies] == [4, 4]
+    assert len({study.patient for study in studies}) == 2
+    assert len({study.name for study in studies}) == 2

@@ -1,13 +1,12 @@
 """DICOM series: headers of slices, their order, and what makes a series no volume.
 
 Slices are put in order by their position along the normal, never by name or number. Lengths in
-mm. Names of patients are read for one purpose: to keep them out of what is said.
+mm.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ class Header:
         path: the file.
         series: SeriesInstanceUID.
         patient: PatientID, or the study's UID where there is none.
-        private: words that name the patient, in lower case.
+        identified: whether there is a PatientID.
         modality: "CT" and others.
         placed: whether it says where it lies.
         size: columns, rows and frames.
@@ -43,7 +42,7 @@ class Header:
     path: Path
     series: str
     patient: str
-    private: frozenset[str]
+    identified: bool
     modality: str
     placed: bool
     size: tuple[int, ...]
@@ -67,12 +66,11 @@ def read_header(path: Path, said: str) -> Header:
     def tag(key: str) -> str:
         return reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
 
-    named = re.split(r"[\W_]+", " ".join(map(tag, ("0010|0010", "0010|0020", "0010|0030"))))
     return Header(
         path=path,
         series=tag("0020|000e"),
         patient=tag("0010|0020") or tag("0020|000d"),
-        private=frozenset(word.lower() for word in named if len(word) > 1),
+        identified=bool(tag("0010|0020")),
         modality=tag("0008|0060"),
         placed=bool(tag("0020|0032")),
         size=reader.GetSize(),

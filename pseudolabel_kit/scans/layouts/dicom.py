@@ -1,55 +1,46 @@
-"""Trees of DICOM files: a study a series, wherever its slices lie.
+"""Trees of DICOM files: a study a series of a patient, wherever its slices lie.
 
-Folders in such trees are often called after patients: what is said of a file shows no folder that
-holds a word of any patient's name, id or birthday, nor one in which no file tells whose it is.
+Folders and files in such trees are often called after patients, in more ways than a list of words
+can foresee: what is said of them shows no name of either. A folder's name is a class only where
+series of several patients lie in it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.scans.choices import LabelFrom
 from pseudolabel_kit.scans.scan import Series
 from pseudolabel_kit.scans.series import Header, read_header
-from pseudolabel_kit.scans.study import Found, Skipped
+from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices
 from pseudolabel_kit.scans.tree import Source
 
 MAGIC = b"DICM"  # after 128 bytes
+LONE = (
+    "the folder of its class holds one patient alone, and its name may tell who that is; fill in "
+    "the column label by hand"
+)
 
 
-@dataclass(frozen=True)
-class Veil:
-    """What may be shown of the paths below a source.
+@dataclass(frozen=True, kw_only=True)
+class Lone(Series):
+    """A series in a folder of one patient, whose name is no class."""
 
-    Attributes:
-        private: words that name patients.
-        known: folders with a file below them that tells whose it is.
-    """
+    def slices(self, settings: Settings) -> Slices:
+        """As of any series, where classes do not come from folders."""
+        if settings.label_from is LabelFrom.FOLDER:
+            raise DataError(f"{self.said}: {LONE}")
+        return super().slices(settings)
 
-    private: frozenset[str]
-    known: frozenset[str]
-
-    def over(self, path: str) -> str:
-        """The path with a star for each part that is not to be shown.
-
-        >>> Veil(frozenset({"doe"}), frozenset({"DOE_J", "DOE_J/CT"})).over("DOE_J/CT/0001")
-        '*/CT/*'
-        """
-        steps = [PurePosixPath(path), *PurePosixPath(path).parents][-2::-1]
-        return "/".join("*" if self.hides(str(step)) else step.name for step in steps) or "."
-
-    def hides(self, path: str) -> bool:
-        """Whether the last part of a path is not to be shown."""
-        name = PurePosixPath(path).name.lower()
-        words = set(re.split(r"[\W_]+", name))
-        named = words & self.private or any(len(p) > 2 and p in name for p in self.private)
-        return bool(named) or path not in self.known
+    def stamp(self, settings: Settings) -> str:
+        """Nothing where it is refused: what was done while others lay beside it is not kept."""
+        return "" if settings.label_from is LabelFrom.FOLDER else super().stamp(settings)
 
 
 def recognise(source: Source) -> bool:
@@ -58,49 +49,62 @@ def recognise(source: Source) -> bool:
 
 
 def find(source: Source) -> Found:
-    """A study for every series; files that are no image are left out, a line a folder."""
-    series: dict[str, list[Header]] = defaultdict(list)
-    unread: Counter[str] = Counter()
+    """A study for every series of a patient; files that are no image are counted."""
+    series: dict[tuple[str, str], list[Header]] = defaultdict(list)
+    unread = 0
     for path in filter(_is_dicom, source.files):
         try:
             header = read_header(path, "")
         except DataError:
-            unread[source.said(path.parent)] += 1
+            unread += 1
         else:
-            series[header.series].append(header)
-    veil = _veil(source, [header for headers in series.values() for header in headers])
-    studies = [_study(source, headers, veil) for headers in series.values()]
-    links = [(each.name, each.reason.removeprefix(each.name)) for each in source.skipped]
-    files = [
-        (folder, f": {count} DICOM files are damaged or no images, as reports; expected CT slices")
-        for folder, count in sorted(unread.items())
-    ]
-    skipped = [Skipped(veil.over(path), veil.over(path) + reason) for path, reason in links + files]
-    return sorted(studies, key=lambda study: study.said), skipped
+            series[header.patient, header.series].append(header)
+    classes = _classes(source, [header for headers in series.values() for header in headers])
+    groups = sorted(series.values(), key=_kind)
+    studies = [_study(source, headers, classes) for headers in groups]
+    return sorted(studies, key=lambda study: study.patient), _skipped(source, unread)
 
 
-def _veil(source: Source, headers: Iterable[Header]) -> Veil:
-    private: set[str] = set()
-    known: set[str] = set()
+def _skipped(source: Source, unread: int) -> list[Skipped]:
+    """What was left out, counted by its reason."""
+    links = Counter(each.reason.removeprefix(each.name) for each in source.skipped)
+    said = [f"a path that is not shown ({n} such){reason}" for reason, n in sorted(links.items())]
+    if unread:
+        said.append(
+            f"{unread} DICOM files are damaged or no images, as reports; expected CT slices"
+        )
+    return [Skipped(line, line) for line in said]
+
+
+def _classes(source: Source, headers: Iterable[Header]) -> set[str]:
+    """The first folders that hold several patients; one who is written in two ways is one."""
+    patients: dict[str, set[str]] = defaultdict(set)
     for header in headers:
-        private |= header.private
-        folder = PurePosixPath(source.said(header.path.parent))
-        known |= {str(step) for step in (folder, *folder.parents)}
-    return Veil(frozenset(private), frozenset(known))
+        if header.identified:
+            letters = filter(str.isalnum, header.patient.casefold())
+            patients[source.top(header.path)].add("".join(letters))
+    return {folder for folder, names in patients.items() if len(names) > 1}
 
 
-def _study(source: Source, headers: Sequence[Header], veil: Veil) -> Series:
+def _study(source: Source, headers: Sequence[Header], classes: set[str]) -> Series:
     first = headers[0]
     patient = _pseudonym(source, first.patient)
     name = f"{patient}-{_pseudonym(source, first.series)[:6]}"
     folder = source.top(first.path)
-    return Series(
+    lone = bool(folder) and folder not in classes
+    return (Lone if lone else Series)(
         name=name,
         patient=patient,
-        folder="" if veil.hides(folder) else folder,
-        said=f"{veil.over(source.said(first.path.parent))}, series {name}",
+        folder="" if lone else folder,
+        said=f"series {name} ({_kind(headers)})",
         paths=tuple(header.path for header in headers),
     )
+
+
+def _kind(headers: Sequence[Header]) -> str:
+    """What tells series of a patient apart, and nobody's name."""
+    modalities = "/".join(sorted({header.modality or "unknown" for header in headers}))
+    return f"{modalities}, {len(headers)} file{'s' if len(headers) > 1 else ''}"
 
 
 def _pseudonym(source: Source, identity: str) -> str:
