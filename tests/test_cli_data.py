@@ -25,7 +25,7 @@ def test_the_phantom_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["data", "describe", "--data", SMALL]) == 0
     lines = told(capsys)
     assert " ".join(lines[f"{SMALL}:"]) == "24 images, 32x32 px, grey, stored in 8 bit"
-    assert " ".join(lines["classes:"]) == "np, cap, covid19; lesions in: covid19"
+    assert " ".join(lines["classes:"]) == "np, cap, covid19; lesions in: covid19; healthy: np, cap"
     assert lines["labelled"] == ["masks:", *lines["labelled"][1:]]
     assert lines["test"] == ["6", "3", "2", "2", "2", "-", "-", "-"]
     assert lines["all"] == ["24", "12", "8", "8", "8", "-", "-", "-"]

@@ -171,6 +171,15 @@ def test_rows_that_lose_their_labels_lose_their_say(tmp_path: Path) -> None:
     assert open_store(config)[0].lesion_classes == (0, 1)
 
 
+def test_a_class_is_healthy_where_enough_of_its_masks_are_empty(tmp_path: Path) -> None:
+    config = write_set(tmp_path, lit=ILL, split="labelled")
+    assert open_store(config)[0].healthy_classes == (1,)
+    few = open_store(config.model_copy(update={"labelled": 0.25}))[0]
+    assert (few.lesion_classes, few.healthy_classes) == ((0,), ()), "two empty masks are too few"
+    named = config.model_copy(update={"labelled": 0.25, "lesion_classes": ("ill",)})
+    assert open_store(named)[0].healthy_classes == (1,)
+
+
 def test_a_class_of_which_no_labelled_mask_is_known_may_hold_lesions(tmp_path: Path) -> None:
     config = write_set(tmp_path, lit=ILL, split="labelled")
     with (tmp_path / "manifest.csv").open() as file:

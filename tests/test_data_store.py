@@ -105,6 +105,8 @@ def test_a_class_that_cannot_hold_lesions_is_an_empty_mask(opened: Callable[...,
     withheld = store.subset(range(5), labels={0, 1, 3}, masks=False).batch([4, 3, 1, 0])
     assert withheld.has_mask.tolist() == [False, False, False, True], "row 4's class is not known"
     assert not withheld.mask.any()
+    measured = store.subset(range(5), implied=False).batch(range(5))
+    assert measured.has_mask.tolist() == [False, False, False, True, False]
 
 
 def test_withheld_labels_are_not_in_the_subset(opened: Callable[..., Store]) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plk_support import begun, make_evidence, make_prediction, make_task
 from scipy.optimize import minimize
-from tiny import assembled, steps
+from tiny import assembled, records, steps
 
 from plk_calibrated.logistic import best_cut, fit
 from plk_calibrated.posterior import Posterior
+from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.engine import oddities
 from pseudolabel_kit.engine.pixels import Tally
 from pseudolabel_kit.engine.signals import Stop
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Batch, Evidence, Prediction
+
+CALIBRATED = (
+    {"method": {"fuser": "posterior", "explainer": "margin-cam"}},
+    {"data": {"labelled": 0.4}},
+)
 
 
 def pixels(seed: int, *weights: float, shift: float = -1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -228,33 +235,44 @@ def test_too_many_explainers_are_refused() -> None:
 
 
 def test_a_run_calibrates_it_each_epoch_on_rows_that_it_never_trains_on(tmp_path: Path) -> None:
-    method = {"method": {"fuser": "posterior", "explainer": "margin-cam"}}
-    loop = assembled(tmp_path / "run", method, {"data": {"labelled": 0.4}}, steps(4))
-    seen: list[int] = []
-    fuser = loop.learner.method.fuser
-    calibrate = fuser.calibrate
+    many = {"data": {"labelled": 0.8}, "audit": {"holdout": 0.5}}
+    loop = assembled(tmp_path / "run", *CALIBRATED, many, steps(4))
+    asked: list[tuple[str, set[int]]] = []
+    ask = loop.ask
 
-    def noted(rows: Iterable[tuple[Prediction, dict[str, Evidence], Batch]]) -> None:
-        shown = list(rows)
-        seen.extend(len(batch.image) for _, _, batch in shown)
-        calibrate(shown)
+    def noted(watched: Callable[..., Any], rows: Subset) -> Any:
+        asked.append((watched.__name__, set(rows.indices)))
+        return ask(watched, rows)
 
-    object.__setattr__(fuser, "calibrate", noted)
+    object.__setattr__(loop, "ask", noted)
     loop.run(Stop())
     assert loop.streams.held is not None
-    held = set(loop.streams.held.indices)
-    assert held
-    assert not held & set(loop.feed.labelled.indices)
     assert loop.streams.halves is not None
+    held = set(loop.streams.held.indices)
+    assert not held & set(loop.feed.labelled.indices)
     fitted, judged = (set(half.indices) for half in loop.streams.halves)
     assert fitted | judged == held
     assert not fitted & judged
-    assert seen[0] == len(fitted), "the pre-flight audit judges by rows that it did not see"
-    assert set(seen[1:]) == {len(held)}
-    assert len(seen) > 2
+    began = asked.index(("calibrate", fitted))
+    assert asked[began + 1] == ("audit", judged), "what judges was not fitted to"
+    assert asked[began + 2] == ("calibrate", held)
+    later = [rows for what, rows in asked[began + 3 :] if what == "calibrate"]
+    assert later
+    assert all(rows == held for rows in later)
+    fuser = loop.learner.method.fuser
     assert isinstance(fuser, Posterior)
     assert fuser.state is not None
     assert float(fuser.state.weight("")) != 1, "it learned something"  # type: ignore[operator]
+
+
+def test_without_a_lesion_for_both_halves_it_is_judged_by_what_it_was_fitted_to(
+    tmp_path: Path,
+) -> None:
+    loop = assembled(tmp_path / "run", *CALIBRATED, steps(4))
+    assert loop.streams.halves is None
+    loop.run(Stop())
+    (said,) = [r["text"] for r in records(loop.folder.path, "event") if "pre-flight" in r["text"]]
+    assert "(on the rows that calibrated it)" in said
 
 
 def test_a_run_that_holds_nothing_out_says_so(tmp_path: Path) -> None:

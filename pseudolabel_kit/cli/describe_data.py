@@ -50,9 +50,10 @@ def describe(
 def _facts(source: str, store: Store) -> Iterable[str]:
     (height, width), kind = store.size, "grey" if store.channels == 1 else "colour"
     lesions = ", ".join(store.classes[i] for i in store.lesion_classes)
+    healthy = ", ".join(store.classes[i] for i in store.healthy_classes) or "none"
     shape = f"{len(store.rows)} images, {width}x{height} px, {kind}"
     yield f"{source}: {shape}, stored in {store.bits} bit"
-    yield f"classes: {', '.join(store.classes)}; lesions in: {lesions}"
+    yield f"classes: {', '.join(store.classes)}; lesions in: {lesions}; healthy: {healthy}"
     yield f"decoded in {store.folder}"
 
 

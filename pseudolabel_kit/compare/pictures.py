@@ -31,7 +31,7 @@ def write(run: Path, split: Split) -> None:
     """
     predictor = load(run)
     store, splits = open_store(predictor.config.data)
-    rows = store.subset(getattr(splits, split))
+    rows = store.subset(getattr(splits, split), implied=False)
     chosen = choose(rows, predictor.config.evaluate.figures)
     arrays = _arrays(predictor, rows, chosen) if chosen else {}
     RunFolder(run).write_arrays(name(split), arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from pseudolabel_kit.errors import ConfigError, PluginError, nearest
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
 from pseudolabel_kit.plugin.build import build
 from pseudolabel_kit.plugin.catalogue import catalogue
+
+ENOUGH = 3  # empty masks of a class, and no other, before its rows without one count as healthy
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -67,7 +70,8 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> tuple[St
     splits = assign(dataset.rows(), config, config.seed)
     store = decoded(dataset, config, progress)
     if not dataset.lesion_classes:
-        store = replace(store, lesion_classes=_shown(store, splits.labelled))
+        lesion, healthy = _shown(store, splits.labelled)
+        store = replace(store, lesion_classes=lesion, healthy_classes=healthy)
     return store, splits
 
 
@@ -82,21 +86,25 @@ def decoded(dataset: Dataset, config: DataConfig, progress: Progress | None = No
     )
 
 
-def _shown(store: Store, labelled: Sequence[int]) -> tuple[int, ...]:
-    """All classes but those whose labelled masks are all empty; no other truth is consulted."""
+def _shown(store: Store, labelled: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Classes that can hold lesions, and healthy ones, by the labelled masks and no other truth.
+
+    All but those whose masks are all empty can. Those are healthy if there are enough of them.
+    """
     foreground = describe(store.folder)["foreground"]
-    masked = [i for i in labelled if store.rows[i].has_mask]
-    if any(foreground[i] for i in masked):
-        shown = {store.rows[i].label for i in masked if foreground[i]}
-        seen = {store.rows[i].label for i in masked}
-        return tuple(i for i in range(len(store.classes)) if i in shown or i not in seen)
+    masks = [(store.rows[i].label, foreground[i]) for i in labelled if store.rows[i].has_mask]
+    if any(lesion for _, lesion in masks):
+        shown, seen = {label for label, lesion in masks if lesion}, Counter(c for c, _ in masks)
+        empty = [i for i in range(len(store.classes)) if i in seen and i not in shown]
+        healthy = tuple(i for i in empty if seen[i] >= ENOUGH)
+        return tuple(i for i in range(len(store.classes)) if i not in empty), healthy
     if len(store.classes) > 1:
         warnings.warn(
             "no labelled mask shows a lesion, so every class is taken to have some; name those "
             "that can with --set data.lesion_classes=[…]",
             stacklevel=3,
         )
-    return tuple(range(len(store.classes)))
+    return tuple(range(len(store.classes))), ()
 
 
 def _is_manifest(source: str) -> bool:

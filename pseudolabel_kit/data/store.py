@@ -27,6 +27,7 @@ class Store:
         rows: every row of the dataset, in its order.
         classes: class names.
         lesion_classes: the dataset's own; all, where it names none.
+        healthy_classes: those of which a row without a mask is known to hold no lesion.
         channels: C.
         mask_channels: K.
         size: (H, W) in pixels.
@@ -37,6 +38,7 @@ class Store:
     rows: tuple[Row, ...]
     classes: tuple[str, ...]
     lesion_classes: tuple[int, ...]
+    healthy_classes: tuple[int, ...]
     channels: int
     mask_channels: int
     size: tuple[int, int]
@@ -76,10 +78,12 @@ class Store:
         rows, classes = tuple(dataset.rows()), dataset.classes
         images = _map(folder, "images")
         facts = pack.describe(folder)
+        lesion = dataset.lesion_classes or tuple(range(len(classes)))
         return cls(
             rows=rows,
             classes=classes,
-            lesion_classes=dataset.lesion_classes or tuple(range(len(classes))),
+            lesion_classes=lesion,
+            healthy_classes=tuple(sorted(set(range(len(classes))) - set(lesion))),
             channels=images.shape[1],
             mask_channels=facts["mask_channels"],
             size=(images.shape[2], images.shape[3]),
@@ -98,18 +102,18 @@ class Store:
         *,
         labels: Container[int] | None = None,
         masks: bool = True,
+        implied: bool = True,
     ) -> Subset:
         """Some rows, with their truth or without; what is withheld cannot be got from it.
 
-        A row whose class is known and cannot hold lesions has an empty mask, also where the
-        dataset holds none for it or where masks are withheld.
-
         Args:
             labels: the rows whose class may be known; None = all.
+            implied: a row whose class is known and healthy has an empty mask, also where the
+                dataset holds none for it or where masks are withheld.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         known = _labels(self.rows, chosen, labels)
-        free = (known >= 0) & ~np.isin(known, self.lesion_classes)
+        free = np.isin(known, self.healthy_classes) & implied
         regions = any(row.has_region for row in self.rows)
         return Subset(
             indices=tuple(int(i) for i in chosen),

@@ -95,7 +95,7 @@ def evaluate(
     config = predictor.config
     store, splits = open_store(config.data, progress)
     require_same_data(RunFolder(Path(run)), config.data.source, store, splits)
-    rows = store.subset(getattr(splits, split))
+    rows = store.subset(getattr(splits, split), implied=False)
     if not len(rows):
         raise DataError(f"{config.data.source}: the split '{split}' holds no rows to measure")
     measures = measure(predictor.model, rows, predictor.method, predictor.fabric)

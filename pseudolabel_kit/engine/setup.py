@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data.splits import Splits, hold_out, weakly_labelled
 from pseudolabel_kit.data.store import Store, Subset
-from pseudolabel_kit.engine import guard
+from pseudolabel_kit.engine import guard, watch
 from pseudolabel_kit.engine.average import Average
 from pseudolabel_kit.engine.label import pseudo_label
 from pseudolabel_kit.engine.method import Method
@@ -37,8 +38,8 @@ class Streams:
         early: the labelled rows that train before L_u joins; the rest audit it.
         held: labelled rows kept from training until L_u joins, or for good where a fuser
             learns from them; None where nothing is held.
-        halves: where a fuser learns from what is held, two parts of it, whole patients: what it
-            learned from one is judged by the other before L_u joins. None where they have one.
+        halves: where a fuser learns from what is held, two parts of it, whole patients, with a
+            lesion in each: what it learned from one is judged by the other before L_u joins.
         unlabelled: without masks, and without labels but for `data.weak_labels`.
         audited: unlabelled rows WITH what is known of them: read by the audit alone.
         val: measured during training.
@@ -86,7 +87,6 @@ def make_streams(
     seed = config.data.seed
     fraction = config.audit.holdout if audits else 0.0
     early, held = hold_out(store.rows, splits.labelled, fraction, seed, store.lesion_classes)
-    half, other = hold_out(store.rows, held, 0.5, seed, store.lesion_classes)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(splits.unlabelled), generator=generator).tolist()
     weak = weakly_labelled(store.rows, splits.unlabelled, config.data.weak_labels, seed)
@@ -95,11 +95,19 @@ def make_streams(
         labelled=store.subset(early if calibrates else splits.labelled),
         early=store.subset(early),
         held=store.subset(held) if held else None,
-        halves=(store.subset(half), store.subset(other)) if calibrates and other else None,
+        halves=_halves(store, held, seed) if calibrates else None,
         unlabelled=store.subset(splits.unlabelled, labels=weak, masks=False),
         audited=store.subset(audited),
-        val=store.subset(splits.val),
+        val=store.subset(splits.val, implied=False),
     )
+
+
+def _halves(store: Store, held: Sequence[int], seed: int) -> tuple[Subset, Subset] | None:
+    """Two parts of whole patients, with a lesion in each."""
+    parts = hold_out(store.rows, held, 0.5, seed, store.lesion_classes)
+    one, other = (store.subset(part) for part in parts)
+    shown = (watch.labelled_share(part) if len(part) else None for part in (one, other))
+    return (one, other) if all(shown) else None
 
 
 def make_task(config: Config, store: Store, backbone: Backbone) -> Task:
