@@ -40,7 +40,8 @@ def test_what_is_skipped_is_named_and_the_exit_code_says_so(
         assert call(line) == 1
         told = capsys.readouterr()
         assert told.out.startswith(f"dicom: 1 study{kept}; 1 skipped; 4 images\n")
-        assert told.err.startswith("skipped: */MR, series ")
+        assert told.err.startswith("skipped: series ")
+        assert "Jane" not in told.err
         assert told.err.endswith(": modality MR; expected CT\n")
 
 
@@ -66,6 +67,32 @@ def test_mistakes_are_one_line(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_scans_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_covid(tmp_path / "proj" / "images", "case1")
+    files = sorted(tmp_path.rglob("*"))
+    assert call(["data", "import", str(source), "--out", str(tmp_path / "proj"), *QUICK]) == 2
+    error = capsys.readouterr().err
+    assert f"{source}: lies in {tmp_path / 'proj'}; expected another folder" in error
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+def test_a_split_outlives_the_next_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_covid(tmp_path / "source", *(f"case{i}" for i in range(6)))
+    out = str(tmp_path / "out")
+    line = ["data", "import", str(tmp_path / "source"), "--out", out, *QUICK]
+    assert call(line) == 0
+    assert call(["data", "split", out, "--out", str(tmp_path / "out" / "seed1.csv")]) == 0
+    assert call(["data", "split", out]) == 0
+    manifest = tmp_path / "out" / "manifest.csv"
+    before = manifest.read_bytes()
+    assert call(line) == 0
+    assert manifest.read_bytes() == before
+    assert b",val," in before
 
 
 def test_help_imports_nothing_heavy() -> None:

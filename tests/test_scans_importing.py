@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from filelock import FileLock
 from PIL import Image
 from scans_support import chest, placed, write, write_covid, write_series
 
@@ -36,8 +37,23 @@ def run(source: Path, out: Path, settings: Settings = SETTINGS, jobs: int = 1) -
     return import_scans(source, out, settings, jobs=jobs)
 
 
+def read_rows(out: Path) -> list[dict[str, str]]:
+    with (out / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fill_in(out: Path, **cells: str) -> None:
+    """Into every row, as a spreadsheet saves it."""
+    rows = [row | cells for row in read_rows(out)]
+    with (out / "manifest.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.csv")
+    unlike = ("manifest.csv", ".lock")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in unlike)
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in files
@@ -142,6 +158,68 @@ def test_a_study_that_broke_since_is_no_longer_listed(source: Path, tmp_path: Pa
         assert {row["study"] for row in csv.DictReader(file)} == {"case2"}
 
 
+def test_splits_that_were_filled_in_are_kept(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(source, out)
+    fill_in(out, split="val", patient="p7", label="other")
+    filled = read_rows(out)
+    rows = run(source, out).rows
+    assert rows == read_rows(out)
+    assert [row["split"] for row in rows] == ["val"] * len(filled)
+    assert {row["patient"] for row in rows} == {"case1", "case2"}
+    assert {row["label"] for row in rows} == {"lesion", "no_lesion"}
+    write_covid(source, "case3")
+    rows = run(source, out).rows
+    assert rows == read_rows(out)
+    assert {(row["study"], row["split"]) for row in rows} == {
+        ("case1", "val"),
+        ("case2", "val"),
+        ("case3", ""),
+    }
+
+
+def test_labels_and_patients_that_no_import_knows_are_kept(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (24, 24)).save(source / name)
+    settings = replace(SETTINGS, label_from=LabelFrom.NONE)
+    assert {row["patient"] + row["label"] for row in run(source, out, settings).rows} == {""}
+    fill_in(out, label="cyst", patient="p7")
+    rows = run(source, out, settings).rows
+    assert [(row["patient"], row["label"]) for row in rows] == [("p7", "cyst")] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image;split\nimages/case1/0000.png;val\n", "has no column 'image'; mend it"),
+        ("image,patient\nimages/case1/0000.png,Müller\n", "is not CSV in UTF-8; mend it"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_not_replaced(
+    text: str, said: str, source: Path, tmp_path: Path
+) -> None:
+    run(source, tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.csv"
+    manifest.write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=said):
+        run(source, tmp_path / "out")
+    assert manifest.read_text(encoding="latin-1") == text
+
+
+def test_two_imports_into_one_folder(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with (
+        FileLock(out / ".lock"),
+        pytest.raises(RunError, match="out: another process is importing into it"),
+    ):
+        run(source, out)
+    assert run(source, out).studies == 2
+    assert run(source, out).kept == 2
+
+
 @pytest.mark.parametrize("spacing", [0.01, 9000.0])
 def test_a_spacing_that_is_not_in_mm(spacing: float, tmp_path: Path) -> None:
     write(chest((16, 16, 4), (spacing,) * 3).image, tmp_path / "source" / "a.nii")
@@ -215,3 +293,41 @@ def test_folders_that_are_not_ours(source: Path, tmp_path: Path) -> None:
     other = write_covid(tmp_path / "more", "case9")
     with pytest.raises(DataError, match="holds the study case1, which the source does not"):
         run(other, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", [".", "images", "images/deep"])
+def test_a_source_in_the_folder_that_is_written(place: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    source = write_covid(home / place, "case1")
+    (home / "studies").mkdir()
+    (tmp_path / "link").symlink_to(home)
+    before = snapshot(home)
+    for out in (home, tmp_path / "link"):
+        with pytest.raises(DataError, match=r"lies in .*; expected another folder for --out"):
+            run(source, out)
+    assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("name", ["images", "masks", "regions", "manifest.csv", "a.html"])
+def test_a_folder_that_only_looks_like_ours(name: str, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "home" / name).mkdir(parents=True)
+    with pytest.raises(RunError, match=rf"holds {name}; expected a new folder, or one of an"):
+        run(source, tmp_path / "home")
+
+
+@pytest.mark.parametrize("name", [".import", ".lock", ".manifest.csv.12.part"])
+def test_what_a_stopped_import_leaves(name: str, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).mkdir() if name == ".import" else (tmp_path / "out" / name).touch()
+    assert run(source, tmp_path / "out").studies == 2
+
+
+def test_tables_and_reports_may_lie_beside_the_manifest(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "out")
+    for name in ("seed1.csv", "report.html"):
+        (tmp_path / "out" / name).write_text(name)
+    assert run(source, tmp_path / "out").kept == 2
+    assert (tmp_path / "out" / "seed1.csv").read_text() == "seed1.csv"
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(RunError, match=r"holds thesis\.tex; expected a new folder"):
+        run(source, tmp_path / "out")

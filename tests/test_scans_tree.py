@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.scans.tree import look_into
 
 
@@ -62,3 +62,21 @@ def test_the_salt_is_drawn_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert salts[0] == salts[1] != salts[2]
     assert len(salts[0]) == 32
     assert (tmp_path / ".a").stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_salt_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(size: int) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("secrets.token_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _ = look_into(tmp_path, tmp_path / ".salt").salt
+    assert not (tmp_path / ".salt").exists()
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_salt_that_is_not_whole_is_refused(size: int, tmp_path: Path) -> None:
+    (tmp_path / ".salt").write_bytes(bytes(size))
+    with pytest.raises(RunError, match=rf"\.salt: holds {size} bytes, expected 32; put back"):
+        _ = look_into(tmp_path, tmp_path / ".salt").salt

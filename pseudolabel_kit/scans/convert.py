@@ -23,6 +23,7 @@ from pseudolabel_kit.scans.study import Settings, Skipped, Slices, Study
 COLUMNS = ("image", "mask", "region", "label", "patient", "split", "study", "slice")
 FOLDERS = {"image": "images", "mask": "masks", "region": "regions"}
 ASIDE = ".import"
+STUDIES = "studies"
 
 
 def convert(study: Study, settings: Settings, out: Path) -> Skipped | None:
@@ -71,7 +72,7 @@ def _facts(study: Study, out: Path) -> dict[str, Any]:
 
 
 def _facts_file(out: Path, name: str) -> Path:
-    return out / "studies" / f"{name}.json"
+    return out / STUDIES / f"{name}.json"
 
 
 def _write(name: str, slices: Slices, out: Path) -> dict[str, list[str]]:

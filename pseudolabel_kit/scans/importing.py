@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
@@ -16,17 +17,29 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import SimpleITK as sitk
+from filelock import FileLock, Timeout
 
 from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.files import written_aside
 from pseudolabel_kit.scans.choices import LayoutName
-from pseudolabel_kit.scans.convert import ASIDE, COLUMNS, convert, is_done, rows_of
+from pseudolabel_kit.scans.convert import (
+    ASIDE,
+    COLUMNS,
+    FOLDERS,
+    STUDIES,
+    convert,
+    is_done,
+    rows_of,
+)
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
 from pseudolabel_kit.scans.tree import Source, look_into
 
 MANIFEST = "manifest.csv"
 SALT = ".salt"
+LOCK = ".lock"
+OURS = frozenset({MANIFEST, SALT, LOCK, ASIDE, STUDIES, *FOLDERS.values()})
+FILLED_IN = ("split", "patient", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,8 @@ def import_scans(
 ) -> Imported:
     """Convert every study of a folder; those that are done already are kept.
 
+    So is what was filled into the manifest: splits, and patients and labels that are not known.
+
     Args:
         source: see `pseudolabel_kit.scans.layouts`.
         out: the dataset folder, new or of an import that is to go on.
@@ -68,12 +83,29 @@ def import_scans(
 
     Raises:
         DataError: the source holds no study that can be used, or `out` something else.
-        RunError: `out` cannot be written.
+        RunError: `out` cannot be written, or another process imports into it.
     """
     _refuse_foreign(source, out)
     found = look_into(source, out / SALT)
     layout = layout or recognised(found)
     settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
+    with _locked(out):
+        return _import(found, out, settings, layout, jobs, progress)
+
+
+def cores() -> int:
+    """How many this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _import(
+    found: Source,
+    out: Path,
+    settings: Settings,
+    layout: LayoutName,
+    jobs: int,
+    progress: Callable[[int, int], None],
+) -> Imported:
     studies, skipped = _studies(found, layout, out)
     waiting = [study for study in studies if not is_done(study, settings, out)]
     kept = len(studies) - len(waiting)
@@ -86,16 +118,12 @@ def import_scans(
     good = [study for study in studies if study.name not in names]
     if not good:
         first = f"; the first: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"{source}: none of {len(skipped)} studies can be used{first}")
-    rows = [row for study in good for row in rows_of(study, out)]
+        raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
+    filled = _filled_in(out / MANIFEST)
+    rows = [_carried(row, filled) for study in good for row in rows_of(study, out)]
     _write_manifest(out, rows)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
     return Imported(layout=layout, studies=len(good), kept=kept, rows=rows, skipped=skipped)
-
-
-def cores() -> int:
-    """How many this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study], list[Skipped]]:
@@ -112,7 +140,7 @@ def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study]
         if first.setdefault(study.name.lower(), study) is not study
     ]
     names = {study.name for study in first.values()}
-    for path in sorted((out / "studies").glob("*.json")):
+    for path in sorted((out / STUDIES).glob("*.json")):
         if path.stem not in names:
             raise DataError(
                 f"{out}: holds the study {path.stem}, which the source does not; use another --out"
@@ -152,9 +180,73 @@ def _refuse_foreign(source: Path, out: Path) -> None:
         raise RunError(f"{out}: is a file; expected a folder for --out")
     if out.resolve().is_relative_to(source.resolve()):
         raise DataError(f"{out}: lies in the source {source}; expected another folder for --out")
-    ours = {MANIFEST, SALT, ASIDE, "studies", "images", "masks", "regions"}
-    if out.is_dir() and (there := sorted(set(os.listdir(out)) - ours)):
-        raise RunError(f"{out}: holds {there[0]}; expected a new folder, or one of an import")
+    if source.resolve().is_relative_to(out.resolve()):
+        raise DataError(f"{source}: lies in {out}; expected another folder for --out")
+    if out.is_dir() and (foreign := _foreign(out)):
+        raise RunError(f"{out}: holds {foreign[0]}; expected a new folder, or one of an import")
+
+
+def _foreign(out: Path) -> list[str]:
+    """What an import leaves alone; all that is there, where none has begun."""
+    there = [name for name in sorted(os.listdir(out)) if name != LOCK and not _is_part(name)]
+    if (out / STUDIES).is_dir() or ASIDE in there or SALT in there:
+        return [name for name in there if name not in OURS and not name.endswith((".csv", ".html"))]
+    return there
+
+
+def _is_part(name: str) -> bool:
+    """Whether a process that was killed left it behind."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep other processes from importing into a folder.
+
+    Raises:
+        RunError: one does already, or it cannot be written.
+    """
+    lock = FileLock(out / LOCK)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{out}: another process is importing into it") from None
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:
+    """The cells by image that a manifest has in columns that are filled in by hand.
+
+    Raises:
+        DataError: it cannot be read, so that they would be lost.
+    """
+    mend = "mend it, or move it away, and import again"
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(rows, [])]
+            cells = [dict(zip(header, map(str.strip, row), strict=False)) for row in rows]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(f"{manifest}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise DataError(f"{manifest}: is not CSV in UTF-8; {mend}") from None
+    if "image" not in header:
+        raise DataError(f"{manifest}: has no column 'image'; {mend}")
+    return {os.path.normpath(row["image"]): row for row in cells if row.get("image")}
+
+
+def _carried(row: dict[str, str], filled: dict[str, dict[str, str]]) -> dict[str, str]:
+    """A row with what was filled in where the import, which knows no splits, knows nothing."""
+    before = filled.get(os.path.normpath(row["image"]), {})
+    return row | {column: row[column] or before.get(column, "") for column in FILLED_IN}
 
 
 def _write_manifest(out: Path, rows: Sequence[dict[str, str]]) -> None:

@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.files import written_aside
 from pseudolabel_kit.scans.study import Skipped
+
+SALT_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +42,23 @@ class Source:
 
     @cached_property
     def salt(self) -> bytes:
-        """Random bytes that pseudonyms of this dataset are made with, for its owner alone."""
+        """Random bytes that pseudonyms of this dataset are made with, for its owner alone.
+
+        Raises:
+            RunError: they cannot be written or read, or are not whole.
+        """
         try:
             if not self.salt_file.exists():
-                self.salt_file.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(self.salt_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with open(handle, "wb") as file:
-                    file.write(secrets.token_bytes(32))
-            return self.salt_file.read_bytes()
+                _draw_salt(self.salt_file)
+            salt = self.salt_file.read_bytes()
         except OSError as error:
             raise RunError(f"{self.salt_file}: {error.strerror}") from None
+        if len(salt) != SALT_BYTES:
+            raise RunError(
+                f"{self.salt_file}: holds {len(salt)} bytes, expected {SALT_BYTES}; "
+                "put back a copy of it, or import into a new folder"
+            )
+        return salt
 
 
 def look_into(folder: Path, salt_file: Path) -> Source:
@@ -77,6 +87,13 @@ def look_into(folder: Path, salt_file: Path) -> Source:
             elif path.is_file():
                 files.append(path)
     return Source(folder=folder, files=tuple(files), skipped=tuple(skipped), salt_file=salt_file)
+
+
+def _draw_salt(file: Path) -> None:
+    with written_aside(file) as aside:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(handle, "wb") as opened:
+            opened.write(secrets.token_bytes(SALT_BYTES))
 
 
 def _wanted(name: str) -> bool:
