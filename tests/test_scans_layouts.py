@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from scans_support import chest, write, write_covid, write_series
 
 from pseudolabel_kit.errors import DataError
@@ -12,8 +14,9 @@ from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
 from pseudolabel_kit.scans.layouts.roles import role_of
 from pseudolabel_kit.scans.scan import Scan, Series
-from pseudolabel_kit.scans.study import Study
+from pseudolabel_kit.scans.study import Settings, Study
 from pseudolabel_kit.scans.tree import Source, look_into
+from pseudolabel_kit.scans.window import Window
 
 CHEST = chest((8, 8, 4))
 
@@ -155,6 +158,30 @@ def test_pseudonyms_depend_on_the_salt(tmp_path: Path) -> None:
         (tmp_path / ".salt").write_bytes(salt)
         names.append(found(tmp_path / "tree", LayoutName.DICOM)[0][0].name)
     assert names[0] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("lesion", "pixels"), [((), 80), ((1,), 64), ((2,), 16), ((1, 2), 80), ((3,), 0)]
+)
+def test_coco_s_categories_are_values(lesion: tuple[int, ...], pixels: int, tmp_path: Path) -> None:
+    Image.new("L", (32, 32), 90).save(tmp_path / "a.png")
+    squares = [(1, [0, 0, 8, 0, 8, 8, 0, 8]), (2, [20, 20, 24, 20, 24, 24, 20, 24])]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [
+            {"image_id": 1, "category_id": category, "segmentation": [square]}
+            for category, square in squares
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (study,), _ = found(tmp_path, LayoutName.COCO)
+    slices = study.slices(
+        Settings(
+            spacing=(1, 1, 1), size=32, window=Window(level=0, width=400), bits=8, lesion=lesion
+        )
+    )
+    assert slices.masks is not None
+    assert slices.masks.sum() == pixels
 
 
 def test_nothing_that_is_known(tmp_path: Path) -> None:

@@ -72,9 +72,25 @@ def test_several_polygons_are_one_mask() -> None:
         {"counts": [20, -4], "size": [4, 4]},
         {"counts": "@", "size": [4, 4]},
         {"counts": "\u20ac", "size": [4, 4]},
+        {"counts": [10**30], "size": [4, 4]},
+        {"counts": [2**62] * 4 + [16], "size": [4, 4]},
+        {"counts": [2**64 - 16, 32], "size": [4, 4]},
+        {"counts": [16.5], "size": [4, 4]},
+        {"counts": [[16]], "size": [4, 4]},
+        {"counts": {"16": 0}, "size": [4, 4]},
+        {"counts": packed([2**62] * 4 + [16]), "size": [4, 4]},
+        {"counts": packed([2**59] * 4 + [16]), "size": [4, 4]},
+        {"counts": packed([16, -16, 16]), "size": [4, 4]},
         {"size": [4, 4]},
+        [[10**400] * 6],
+        [[{}] * 6],
     ],
 )
 def test_what_is_no_outline(outline: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(ValueError, match=r"outline|polygon|run lengths"):
         rasterise(outline, (4, 4))
+
+
+def test_a_polygon_may_lie_far_outside() -> None:
+    for far in (1e300, -1e300):
+        assert not rasterise([[far, far, far, far * 1.1, far * 1.1, far]], (4, 4)).any()

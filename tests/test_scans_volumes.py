@@ -13,7 +13,10 @@ import SimpleITK as sitk
 from scans_support import placed, write
 
 from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.scans.scan import Scan
+from pseudolabel_kit.scans.study import Settings
 from pseudolabel_kit.scans.volumes import SUFFIXES, read_volume, stem
+from pseudolabel_kit.scans.window import Window
 
 VOXELS = np.random.default_rng(0).integers(-1000, 400, (6, 16, 20)).astype(np.int16)
 
@@ -113,14 +116,129 @@ def test_what_is_not_one_scan(
     [
         ("x.nrrd", b"encoding: ", b"data file: secret.raw\nencoding: "),
         ("x.nrrd", b"encoding: ", b"datafile:/etc/passwd\nencoding: "),
-        ("x.mha", b"ElementDataFile = LOCAL", b"ElementDataFile = ../secret"),
+        ("x.nrrd", b"encoding: ", b"  Data \t File : LIST\r\nencoding: "),
+        ("x.nrrd", b"\n\n", b"\r\ndata file: secret.raw\r\n\r\n"),
+        ("x.mha", b"= LOCAL", b"= ../secret"),
+        ("x.mha", b" = LOCAL", b"\t= ../secret"),
+        ("x.mha", b"ElementDataFile = LOCAL", b" ElementDataFile = ../secret"),
+        ("x.mha", b"= LOCAL", b": ../secret"),
+        ("x.mha", b"= LOCAL", b"= LOCAL/../../secret"),
+        ("x.mha", b"= LOCAL", b"= LIST"),
+        ("x.mha", b"ElementDataFile", b"Offset = 0 0\nElementDataFile = LOCAL\nElementDataFile"),
     ],
 )
 def test_a_header_that_leads_elsewhere(
     name: str, before: bytes, after: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write(placed(VOXELS), tmp_path / name)
-    content = (tmp_path / name).read_bytes()
-    assert before in content
-    (tmp_path / name).write_bytes(content.replace(before, after))
+    changed(tmp_path / name, before, after)
     assert "keeps its voxels in another file" in refused(tmp_path / name, capfd)
+
+
+def changed(path: Path, before: bytes, after: bytes) -> None:
+    """A volume whose file holds something else in one place."""
+    write(placed(VOXELS), path)
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, after, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("x.mha", b"ElementDataFile", b"Comment = much\n" * 5500 + b"ElementDataFile"),
+        ("x.mha", b"ElementDataFile", b"Element"),
+        ("x.nrrd", b"encoding: ", b"# much\n" * 12000 + b"data file: secret\nencoding: "),
+    ],
+)
+def test_a_header_that_does_not_end(
+    name: str, before: bytes, after: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changed(tmp_path / name, before, after)
+    assert "or its header does not end within 64 KiB" in refused(tmp_path / name, capfd)
+
+
+def test_a_later_line_is_not_taken_for_the_last(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hidden = b"Offset = 0 0\nElementDataFile = LOCAL\n" + b"Comment = much\n" * 5500
+    changed(tmp_path / "x.mha", b"ElementDataFile = LOCAL", hidden + b"ElementDataFile = ../secret")
+    assert "keeps its voxels in another file" in refused(tmp_path / "x.mha", capfd)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("x.mha", b"ElementDataFile = LOCAL", b"\tElementDataFile=LOCAL \r"),
+        ("x.nrrd", b"encoding: ", b"# my data file: none\nencoding: "),
+        ("x.nrrd", b"\n\n", b"\r\n\r\n"),
+    ],
+)
+def test_a_header_in_another_hand(name: str, before: bytes, after: bytes, tmp_path: Path) -> None:
+    changed(tmp_path / name, before, after)
+    image = read_volume(tmp_path / name, "")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), VOXELS)
+
+
+def masked(folder: Path, array: np.ndarray, *lesion: int) -> np.ndarray:
+    """What a study's slices mark, where the mask's file holds this array."""
+    write(placed(np.full((2, 16, 16), 40, np.int16)), folder / "ct.nrrd")
+    write(placed(array), folder / "mask.nrrd")
+    return marked(folder, "mask.nrrd", *lesion)
+
+
+def marked(folder: Path, name: str, *lesion: int) -> np.ndarray:
+    study = Scan(
+        name="c", patient="", source=folder, image=folder / "ct.nrrd", mask=folder / name,
+        region=folder / name,
+    )  # fmt: skip
+    settings = Settings(
+        spacing=(1, 1, 1), size=16, window=Window(level=0, width=400), bits=8, lesion=lesion
+    )
+    slices = study.slices(settings)
+    assert slices.masks is not None
+    assert slices.regions is not None
+    if not lesion:
+        np.testing.assert_array_equal(slices.regions, slices.masks)
+    return slices.masks
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "lesion"),
+    [
+        (0.9999, np.float32, ()),
+        (1.0004, np.float64, (1,)),
+        (-1, np.int16, ()),
+        (-1, np.float32, (-1,)),
+        (300, np.uint16, (300,)),
+        (256, np.int32, ()),
+        (300, np.float32, (2, 300)),
+    ],
+)
+def test_what_is_lesion_is_told_by_a_masks_own_values(
+    value: float, kind: type, lesion: tuple[int, ...], tmp_path: Path
+) -> None:
+    array = np.zeros((2, 16, 16), kind)
+    array[1, 3:5, 6:9] = value
+    np.testing.assert_array_equal(masked(tmp_path, array, *lesion), array != 0)
+
+
+def test_a_value_above_255_is_no_255(tmp_path: Path) -> None:
+    assert not masked(tmp_path, np.full((2, 16, 16), 300, np.uint16), 255).any()
+
+
+def test_a_mask_whose_header_scales_it(tmp_path: Path) -> None:
+    array = np.zeros((2, 16, 16), np.uint8)
+    array[0, 2:9, 4] = 255
+    masked(tmp_path, array)
+    write(placed(array), tmp_path / "mask.nii")
+    content = bytearray((tmp_path / "mask.nii").read_bytes())
+    struct.pack_into("<2f", content, 112, 1 / 255, 0)
+    (tmp_path / "mask.nii").write_bytes(content)
+    np.testing.assert_array_equal(marked(tmp_path, "mask.nii", 1), array != 0)
+
+
+@pytest.mark.parametrize("value", [0.6, 0.01, 1.002, -0.5])
+def test_a_mask_of_shares_is_refused(value: float, tmp_path: Path) -> None:
+    told = "mask.nrrd: mask holds values that are no whole numbers"
+    with pytest.raises(DataError, match=told):
+        masked(tmp_path, np.full((2, 16, 16), value, np.float32))

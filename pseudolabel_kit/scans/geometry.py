@@ -157,7 +157,7 @@ class Geometry:
         return resize(planes, self.slices.size[:2])
 
     def mask_slices(self, mask: sitk.Image) -> NDArray[np.uint8]:
-        """The nearest voxel's value as slices (D,H,W); 0 outside."""
+        """A mask of 0 and 1, by the nearest voxel, as slices (D,H,W); 0 outside."""
         moved = _resample(mask, self.slices, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
         return np.asarray(sitk.GetArrayFromImage(moved), dtype=np.uint8)
 

@@ -27,17 +27,25 @@ def rasterise(outline: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
         raise ValueError("an outline that is no polygon and no run lengths")
     mask = np.zeros(size, dtype=np.bool_)
     for polygon in outline:
-        points = np.array(polygon, dtype=np.float64)
+        points = _numbers(polygon)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
             raise ValueError("a polygon of other than three or more points")
         _fill(mask, points.reshape(-1, 2))
     return mask
 
 
+def _numbers(polygon: Any) -> NDArray[np.float64]:
+    try:
+        return np.array(polygon, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError("a polygon of what are no numbers") from None
+
+
 def _fill(mask: NDArray[np.bool_], points: NDArray[np.float64]) -> None:
     """Mark the pixels of a mask (H,W) whose centres a polygon (n,2) encloses."""
-    left, top = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(points.max(axis=0)), mask.shape[::-1]).astype(int)
+    most = mask.shape[::-1]
+    left, top = np.clip(np.floor(points.min(axis=0)), 0, most).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, most).astype(int)
     if left < right and top < bottom:
         x, y = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
         inside = Path(points).contains_points(np.stack([x.ravel(), y.ravel()], axis=1))
@@ -49,14 +57,19 @@ def _runs(outline: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_
     if outline.get("size") != [*size]:
         raise ValueError(f"run lengths of size {outline.get('size')}; expected {[*size]}")
     counts = outline.get("counts")
-    lengths = _unpacked(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+    lengths = _unpacked(counts) if isinstance(counts, str) else counts
+    pixels = size[0] * size[1]
+    if not isinstance(lengths, Sequence) or not all(
+        isinstance(length, int) and 0 <= length <= pixels for length in lengths
+    ):
+        raise ValueError(f"run lengths that are no whole numbers from 0 to {pixels}")
+    if sum(lengths) != pixels:
         raise ValueError("run lengths that do not add up to the image")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(size[::-1]).T
 
 
-def _unpacked(text: str) -> NDArray[np.int64]:
+def _unpacked(text: str) -> list[int]:
     """Run lengths from text: 5 bits a character, each from the third but one told by its change."""
     lengths: list[int] = []
     characters = iter(text)
@@ -71,4 +84,4 @@ def _unpacked(text: str) -> NDArray[np.int64]:
                 value -= (bits & 16) << (shift + 1)
                 break
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-    return np.array(lengths, dtype=np.int64)
+    return lengths

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from pseudolabel_kit.data.fit import SMALLEST
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
 from pseudolabel_kit.scans.study import Settings, Slices, Study
-from pseudolabel_kit.scans.volumes import MOST, read_volume
+from pseudolabel_kit.scans.volumes import MOST, read_volume, whole_numbers
 from pseudolabel_kit.scans.window import GREY, Window
 
 CLOSE = 0.1  # voxels that two grids may be apart and still be one
+Marks: TypeAlias = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +48,13 @@ class Scan(Study):
     def slices(self, settings: Settings) -> Slices:
         """Read all files and cut them alike."""
         image = read_volume(self.image, self._said(self.image))
-        mask, region = (self._beside(path, Grid.of(image)) for path in (self.mask, self.region))
+        mask = self._beside(self.mask, Grid.of(image), settings.is_lesion)
+        region = self._beside(self.region, Grid.of(image), lambda values: values != 0)
         window = window_of(image, settings.window)
         return cut(image, settings, window, self._said(self.image), mask, region)
 
-    def _beside(self, path: Path | None, grid: Grid) -> sitk.Image | None:
+    def _beside(self, path: Path | None, grid: Grid, marks: Marks) -> sitk.Image | None:
+        """A mask of 0 and 1; what it marks is told before anything is resampled."""
         if path is None:
             return None
         mask = read_volume(path, self._said(path))
@@ -56,7 +63,8 @@ class Scan(Study):
                 f"{self._said(path)}: {_told(Grid.of(mask))}, another grid than the "
                 f"{_told(grid)} of its image"
             )
-        return mask
+        marked = marks(whole_numbers(mask, self._said(path)))
+        return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
 
     def _said(self, path: Path) -> str:
         return path.relative_to(self.source).as_posix()
@@ -93,7 +101,7 @@ def cut(
     mask: sitk.Image | None = None,
     region: sitk.Image | None = None,
 ) -> Slices:
-    """Axial slices of a volume, and of the masks on its grid.
+    """Axial slices of a volume, and of the masks of 0 and 1 on its grid.
 
     Raises:
         DataError: by its spacing it is too large or too small to be resampled.
@@ -107,7 +115,7 @@ def cut(
         )
     return Slices(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
-        masks=None if mask is None else settings.is_lesion(geometry.mask_slices(mask)),
+        masks=None if mask is None else geometry.mask_slices(mask) != 0,
         regions=None if region is None else geometry.mask_slices(region) != 0,
         facts={"window": asdict(window), "geometry": geometry.to_json()},
     )

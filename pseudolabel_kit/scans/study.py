@@ -51,7 +51,7 @@ class Settings:
     label_from: LabelFrom | None = None
 
     def is_lesion(self, mask: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which values of a mask are lesion."""
+        """Which of a mask's own values, whole numbers, are lesion."""
         return np.isin(mask, self.lesion) if self.lesion else mask != 0
 
 

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import mmap
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from pseudolabel_kit.errors import DataError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 MOST = 2**29  # voxels: 2 GiB of floats
 CHUNK = 2**20
-# A header that sends its reader to another file, anywhere on the disk.
-_ELSEWHERE = re.compile(rb"^(?:data ?file *:|ElementDataFile *=(?! *LOCAL))", re.M | re.I)
+HEADER = 64 * 1024  # bytes that the header of a NRRD or MHA file may take
+WHOLE = 1e-3  # how far a mask's values may be from whole numbers
+_NRRD_END = re.compile(rb"\n\r?\n")
+_NRRD_ELSEWHERE = re.compile(rb"(?:^|[\r\n])[ \t\v\f]*data\s*file\s*:", re.I)
+_MHA_LAST = b"ElementDataFile"  # voxels follow this line
+_MHA_HERE = re.compile(rb"[ \t]*ElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?")
 
 
 def stem(path: Path) -> str:
@@ -81,12 +88,55 @@ def refuse_odd(size: tuple[int, ...], components: int, said: str) -> None:
         raise DataError(f"{said}: holds {components} numbers a voxel; expected one")
 
 
+def whole_numbers(mask: sitk.Image, said: str) -> NDArray[Any]:
+    """A mask's values (D,H,W), rounded.
+
+    Raises:
+        DataError: some are no whole numbers, and nobody knows what they mean.
+    """
+    values: NDArray[Any] = sitk.GetArrayFromImage(mask)
+    if values.dtype.kind in "iu":
+        return values
+    rounded: NDArray[Any] = np.rint(values)
+    if (np.abs(values - rounded) > WHOLE).any():
+        raise DataError(f"{said}: mask holds values that are no whole numbers")
+    return rounded
+
+
 def _refuse_elsewhere(path: Path, said: str) -> None:
-    if path.suffix.lower() in (".nrrd", ".mha"):
-        with path.open("rb") as file:
-            head = file.read(64 * 1024).partition(b"\n\n")[0]
-        if _ELSEWHERE.search(head):
-            raise DataError(f"{said}: keeps its voxels in another file; expected a single file")
+    """A header can send its reader to another file, anywhere on the disk."""
+    keeps = {".nrrd": _nrrd_keeps, ".mha": _mha_keeps}.get(path.suffix.lower())
+    if keeps is None:
+        return
+    with path.open("rb") as file:
+        kept = keeps(file)
+    if kept is None:
+        raise DataError(
+            f"{said}: cannot be read; it is truncated, damaged or empty, or its header does not "
+            f"end within {HEADER // 1024} KiB"
+        )
+    if not kept:
+        raise DataError(f"{said}: keeps its voxels in another file; expected a single file")
+
+
+def _nrrd_keeps(file: BinaryIO) -> bool | None:
+    """Whether a NRRD file holds its own voxels; None where its header does not end."""
+    head = file.read(HEADER)
+    return not _NRRD_ELSEWHERE.search(head) if _NRRD_END.search(head) else None
+
+
+def _mha_keeps(file: BinaryIO) -> bool | None:
+    """Whether an MHA file holds its own voxels; None where its header does not end.
+
+    What precedes it can hide a line from the library, which then takes a later one.
+    """
+    head = file.read(HEADER)
+    at = head.find(_MHA_LAST)
+    start, end = head.rfind(b"\n", 0, max(at, 0)) + 1, head.find(b"\n", max(at, 0))
+    if at < 0 or end < 0:
+        return None
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return bool(_MHA_HERE.fullmatch(head, start, end)) and content.find(_MHA_LAST, end) < 0
 
 
 def _refuse_truncated(path: Path, reader: sitk.ImageFileReader, said: str) -> None:

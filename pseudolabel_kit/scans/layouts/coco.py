@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.outlines import rasterise
 from pseudolabel_kit.scans.picture import SUFFIXES, Picture
-from pseudolabel_kit.scans.study import Found, Skipped, safe_name
+from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices, safe_name
 from pseudolabel_kit.scans.tree import Source
 
 
@@ -26,15 +26,24 @@ class Outlined(Picture):
     Attributes:
         annotations: that file.
         outlines: `segmentation` of each annotation; none where the picture shows no lesion.
+        categories: `category_id` of each annotation.
     """
 
     annotations: Path
     outlines: tuple[Any, ...]
+    categories: tuple[Any, ...]
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Image and JSON file."""
         return self.image, self.annotations
+
+    def slices(self, settings: Settings) -> Slices:
+        """As of any picture; the values that are lesion are categories."""
+        both = list(zip(self.outlines, self.categories, strict=True))
+        kept = [pair for pair in both if not settings.lesion or pair[1] in settings.lesion]
+        outlines, categories = (tuple(pair[i] for pair in kept) for i in (0, 1))
+        return Picture.slices(replace(self, outlines=outlines, categories=categories), settings)
 
     def lesions(self, size: tuple[int, ...]) -> NDArray[np.bool_]:
         """Every outline's pixels (H,W)."""
@@ -61,9 +70,9 @@ def find(source: Source) -> Found:
     studies: list[Outlined] = []
     skipped = list(source.skipped)
     for file, content in _files(source).items():
-        outlines: dict[Any, list[Any]] = defaultdict(list)
+        of_image: dict[Any, list[Any]] = defaultdict(list)
         for annotation in content["annotations"]:
-            outlines[annotation["image_id"]].append(annotation.get("segmentation"))
+            of_image[annotation["image_id"]].append(annotation)
         for image in content["images"]:
             named = Path(str(image.get("file_name")))
             found = [p for p in by_name[named.name] if p.parts[-len(named.parts) :] == named.parts]
@@ -80,7 +89,8 @@ def find(source: Source) -> Found:
                     source=source.folder,
                     image=found[0],
                     annotations=file,
-                    outlines=tuple(outlines[image["id"]]),
+                    outlines=tuple(each.get("segmentation") for each in of_image[image["id"]]),
+                    categories=tuple(each.get("category_id") for each in of_image[image["id"]]),
                 )
             )
     return studies, skipped
