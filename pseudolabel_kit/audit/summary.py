@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 
 from rich import box
@@ -22,11 +23,16 @@ FUSED = {"dice": LABELS["dice"], "gain": GAIN} | {
 }
 
 
-def summary(audits: Sequence[Findings]) -> RenderableType:
-    """Two tables: every map, and every label, of each method; runs differ by their seed."""
+def summary(audits: Mapping[Path, Findings]) -> RenderableType:
+    """Two tables: every map, and every label, of each method; its runs differ by their seed.
+
+    Args:
+        audits: by the run's folder; cells of a comparison, METHOD/seedN, belong together.
+    """
     methods: dict[str, list[Findings]] = {}
-    for found in audits:
-        methods.setdefault(re.sub(r"/seed\d+$", "", found.run), []).append(found)
+    for run, found in audits.items():
+        method = run.parent if re.fullmatch(r"seed\d+", run.name) else run
+        methods.setdefault(str(method), []).append(found)
     tables = (
         _table("Evidence", methods, MAPS, ("decoder", "explainer")),
         _table("Label", methods, FUSED, ("decoder", "fuser")),
@@ -44,10 +50,10 @@ def _table(
     kinds: Sequence[str],
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("Method")
-    table.add_column(title, overflow="fold", min_width=10)
+    table.add_column("Method", overflow="fold", min_width=12)
+    table.add_column(title, overflow="fold", min_width=12)
     for word in words.values():
-        table.add_column(word.title, justify="right", no_wrap=True)
+        table.add_column(word.title, justify="right")
     for method, runs in methods.items():
         lines = list(_lines(runs, words, kinds))
         if len(lines) == 1:  # the decoder alone

@@ -76,18 +76,19 @@ def audit(
     if out and len(runs) > 1:
         raise ConfigError("--out: expected one RUN; each of several has its own folder")
     ask = partial(audited, split=split.value, explainer=explainer, fuser=fuser, rows=rows)
-    found: list[Findings] = []
+    found: dict[Path, Findings] = {}
     for run in runs:
         command = _command(run, **ask.keywords, checkpoint=checkpoint, out=out)
-        found += _one(partial(ask, run), run, checkpoint.value, out or run / "audit", command)
+        folder = out or run / "audit"
+        found[run.resolve()] = _one(partial(ask, run), run, checkpoint.value, folder, command)
     if len(runs) > 1:
         console.out.print(summary(found))
 
 
 def _one(
     ask: Callable[..., Audited], run: Path, which: str, folder: Path, command: str
-) -> list[Findings]:
-    """Audit a run: tables on the terminal, the CSV file and the page in the folder."""
+) -> Findings:
+    """Audit a run: tables on the terminal, the CSV file and the page in the folder; the last."""
     from pseudolabel_kit.audit.page import page
     from pseudolabel_kit.audit.sweep import checkpoints
     from pseudolabel_kit.audit.tables import as_csv, terminal
@@ -109,7 +110,7 @@ def _one(
     write_text(report, page(found, audited, command))
     console.out.print(f"figures: {table}", markup=False, soft_wrap=True)
     console.out.print(f"report:  {report}", markup=False, soft_wrap=True)
-    return found
+    return audited.findings
 
 
 def _command(run: Path, **options: object) -> str:
