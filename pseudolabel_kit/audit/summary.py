@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -29,10 +30,12 @@ def summary(audits: Mapping[Path, Findings]) -> RenderableType:
     Args:
         audits: by the run's folder; cells of a comparison, METHOD/seedN, belong together.
     """
-    methods: dict[str, list[Findings]] = {}
+    folders: dict[Path, list[Findings]] = {}
     for run, found in audits.items():
         method = run.parent if re.fullmatch(r"seed\d+", run.name) else run
-        methods.setdefault(str(method), []).append(found)
+        folders.setdefault(method, []).append(found)
+    alike = Counter(folder.name for folder in folders)
+    methods = {str(f) if alike[f.name] > 1 else f.name: runs for f, runs in folders.items()}
     tables = (
         _table("Evidence", methods, MAPS, ("decoder", "explainer")),
         _table("Label", methods, FUSED, ("decoder", "fuser")),

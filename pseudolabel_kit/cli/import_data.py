@@ -62,7 +62,9 @@ Classes: TypeAlias = Annotated[
 ]
 Lesion: TypeAlias = Annotated[
     list[int] | None,
-    typer.Option(metavar="VALUE", help="A mask's value that is lesion; default: all but 0."),
+    typer.Option(
+        metavar="VALUE", help="A mask's value, or a COCO category, that is lesion; default: all."
+    ),
 ]
 Jobs: TypeAlias = Annotated[
     int | None,
