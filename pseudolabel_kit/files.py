@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pseudolabel_kit.errors import RunError
 
+LOCK = ".lock"
+
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -40,6 +42,32 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made where it is not there.
+
+    Args:
+        busy: what is said where one is at work in it.
+
+    Raises:
+        RunError: one is, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder}: {busy}") from None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sync_folder(folder: Path) -> None:

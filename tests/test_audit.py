@@ -17,7 +17,7 @@ from tiny import SUPERVISED, refused, tensors_of, tiny
 
 from pseudolabel_kit.audit.findings import Findings, Judged, Rows
 from pseudolabel_kit.audit.pictures import extremes
-from pseudolabel_kit.audit.sweep import audit
+from pseudolabel_kit.audit.sweep import audit, named
 from pseudolabel_kit.audit.tables import as_csv
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.engine.pixels import Tally
@@ -311,3 +311,10 @@ def test_patients_are_drawn_whole() -> None:
     assert (times[:, 0] == times[:, 1]).all()
     assert (times[:, 3] != times[:, 4]).any()
     assert (times[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("run", "name"), [("ours/seed12", "ours/seed12"), ("runs/2026", "2026"), ("runs/seed", "seed")]
+)
+def test_a_cell_is_named_with_its_method_and_no_other_run_is(run: str, name: str) -> None:
+    assert named(Path("/runs") / run) == name

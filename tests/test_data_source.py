@@ -190,6 +190,17 @@ def test_a_class_of_which_no_labelled_mask_is_known_may_hold_lesions(tmp_path: P
     assert open_store(config)[0].lesion_classes == (0, 1)
 
 
+def test_a_lesion_of_no_known_class_makes_no_class_healthy(tmp_path: Path) -> None:
+    config = write_set(tmp_path, lit=(0,), split="labelled")
+    with (tmp_path / "manifest.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    lines[0]["label"] = ""
+    write_manifest(tmp_path, lines)
+    with pytest.warns(UserWarning, match="no labelled mask shows a lesion"):
+        store, _ = open_store(config)
+    assert (store.lesion_classes, store.healthy_classes) == ((0, 1), ())
+
+
 def test_where_no_labelled_mask_tells_the_remedy_is_named(tmp_path: Path) -> None:
     config = write_set(tmp_path, lit=())
     with pytest.warns(UserWarning, match=r"--set data\.lesion_classes=\[…\]") as told:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from plk_support import begun, make_batch, make_net, make_task
 from torch import nn
 
-from plk_calibrated.vgg import VggMultiscale, VggNet
+from plk_calibrated.vgg import Pool, VggMultiscale, VggNet, pooled
 from pseudolabel_kit.errors import ConfigError
 
 
@@ -63,6 +63,18 @@ def test_class_logits_are_the_maxima_of_the_cams_plus_the_heads_bias() -> None:
         maps = torch.einsum("nd,bdhw->bnhw", scale.weight, scale.features)
         expected += maps.amax(dim=(2, 3)) + head.get_parameter("bias")
     torch.testing.assert_close(prediction.class_logits, expected)
+
+
+@pytest.mark.parametrize("pool", ["mean", "lme"])
+def test_another_pool_is_that_of_every_scale(pool: Pool) -> None:
+    net = begun(VggMultiscale(width=0.1, pool=pool)).build(make_task())
+    assert isinstance(net, VggNet)
+    images = make_batch(2).image
+    answer = net(images)
+    heads = zip(net.heads.values(), answer.scales, strict=True)
+    scores = torch.stack([pooled(head(scale.features), pool) for head, scale in heads]).sum(dim=0)
+    torch.testing.assert_close(answer.class_logits, scores)
+    torch.testing.assert_close(net.classify(images), scores)
 
 
 def test_multiscale_false_classifies_conv5_alone() -> None:

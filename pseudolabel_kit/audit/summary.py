@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pseudolabel_kit.audit.findings import Findings, Judged
+from pseudolabel_kit.audit.sweep import method_of
 from pseudolabel_kit.audit.words import EVIDENCE, LABELS
 from pseudolabel_kit.report.words import Word
 
@@ -32,8 +32,7 @@ def summary(audits: Mapping[Path, Findings]) -> RenderableType:
     """
     folders: dict[Path, list[Findings]] = {}
     for run, found in audits.items():
-        method = run.parent if re.fullmatch(r"seed\d+", run.name) else run
-        folders.setdefault(method, []).append(found)
+        folders.setdefault(method_of(run), []).append(found)
     alike = Counter(folder.name for folder in folders)
     methods = {str(f) if alike[f.name] > 1 else f.name: runs for f, runs in folders.items()}
     tables = (

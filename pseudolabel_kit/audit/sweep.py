@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -129,11 +130,15 @@ def _opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple
     return store, splits
 
 
-def named(folder: Path) -> str:
+def method_of(run: Path) -> Path:
+    """The folder of the method that a comparison's cell, METHOD/seedN, is of; else the run's."""
+    return run.parent if re.fullmatch(r"seed\d+", run.name) else run
+
+
+def named(run: Path) -> str:
     """A run's name; that of a comparison's cell has its method before its seed."""
-    path = folder.resolve()
-    cell = path.name.removeprefix("seed").isdigit()
-    return f"{path.parent.name}/{path.name}" if cell else path.name
+    path = run.resolve()
+    return str(path.relative_to(method_of(path).parent))
 
 
 def checkpoints(run: str | PathLike[str], which: str) -> list[str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
-
-from filelock import FileLock, Timeout
 
 from pseudolabel_kit.compare.cells import Cell, Watcher, cells, renewed
 from pseudolabel_kit.compare.report import write_all
@@ -25,7 +22,7 @@ from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.provenance import require_same_data
 from pseudolabel_kit.engine.signals import Stop, stop_requests
 from pseudolabel_kit.errors import ConfigError, PluginError, RunError
-from pseudolabel_kit.files import write_text
+from pseudolabel_kit.files import claimed, write_text
 
 FILE = "compare.toml"
 Data: TypeAlias = dict[DataConfig, tuple[Store, Splits]]
@@ -78,7 +75,8 @@ def compare(
     """
     spec = spec.resolved()
     found = cells(spec, out)
-    with _claimed(out):
+    _refuse_foreign(out)
+    with claimed(out, "another process is comparing in it"):
         found = renewed(found, Cell.difference, overwrite=overwrite)
         data = _rehearse(spec, found, progress)
         found = renewed(found, partial(_other_data, data), overwrite=overwrite)
@@ -126,26 +124,19 @@ def _other_data(data: Data, cell: Cell) -> str | None:
     return None
 
 
-@contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """Keep other comparisons out of the folder.
+def _refuse_foreign(out: Path) -> None:
+    """A folder that holds something else is left as it is.
 
     Raises:
-        RunError: another one works in it, it holds something else, or it cannot be written.
+        RunError: it does, it is a file, or it cannot be read.
     """
-    if out.exists() and not out.is_dir():
+    if not out.exists():
+        return
+    if not out.is_dir():
         raise RunError(f"{out}: is a file; expected a folder for --out")
-    lock = FileLock(out / ".lock")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / FILE).exists() and any(not p.name.startswith(".") for p in out.iterdir()):
-            raise RunError(f"{out}: holds other files and no comparison; choose another --out")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{out}: another process is comparing in it") from None
+        held = any(not path.name.startswith(".") for path in out.iterdir())
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    if held and not (out / FILE).exists():
+        raise RunError(f"{out}: holds other files and no comparison; choose another --out")

@@ -93,8 +93,8 @@ def _shown(store: Store, labelled: Sequence[int]) -> tuple[tuple[int, ...], tupl
     """
     foreground = describe(store.folder)["foreground"]
     masks = [(store.rows[i].label, foreground[i]) for i in labelled if store.rows[i].has_mask]
-    if any(lesion for _, lesion in masks):
-        shown, seen = {label for label, lesion in masks if lesion}, Counter(c for c, _ in masks)
+    if shown := {label for label, lesion in masks if lesion and label is not None}:
+        seen = Counter(label for label, _ in masks)
         empty = [i for i in range(len(store.classes)) if i in seen and i not in shown]
         healthy = tuple(i for i in empty if seen[i] >= ENOUGH)
         return tuple(i for i in range(len(store.classes)) if i not in empty), healthy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 import shutil
@@ -17,10 +16,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import SimpleITK as sitk
-from filelock import FileLock, Timeout
 
 from pseudolabel_kit.errors import DataError, RunError
-from pseudolabel_kit.files import written_aside
+from pseudolabel_kit.files import LOCK, claimed, written_aside
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.convert import (
     ASIDE,
@@ -37,7 +35,6 @@ from pseudolabel_kit.scans.tree import Source, look_into
 
 MANIFEST = "manifest.csv"
 SALT = ".salt"
-LOCK = ".lock"
 OURS = frozenset({MANIFEST, SALT, LOCK, ASIDE, STUDIES, *FOLDERS.values()})
 FILLED_IN = ("split", "patient", "label")
 
@@ -89,7 +86,7 @@ def import_scans(
     found = look_into(source, out / SALT)
     layout = layout or recognised(found)
     settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
-    with _locked(out):
+    with claimed(out, "another process is importing into it"):
         return _import(found, out, settings, layout, jobs, progress)
 
 
@@ -197,27 +194,6 @@ def _foreign(out: Path) -> list[str]:
 def _is_part(name: str) -> bool:
     """Whether a process that was killed left it behind."""
     return name.startswith(".") and name.endswith(".part")
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep other processes from importing into a folder.
-
-    Raises:
-        RunError: one does already, or it cannot be written.
-    """
-    lock = FileLock(out / LOCK)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{out}: another process is importing into it") from None
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:

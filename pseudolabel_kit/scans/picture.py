@@ -13,31 +13,17 @@ from PIL import Image
 from pseudolabel_kit.data.fit import check_side, resize
 from pseudolabel_kit.data.readers import read_image, read_mask
 from pseudolabel_kit.errors import DataError
-from pseudolabel_kit.scans.study import Settings, Slices, Study
+from pseudolabel_kit.scans.study import FileStudy, Settings, Slices
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture(Study):
-    """A picture in a file: no HU, no window, no mm.
+class Picture(FileStudy):
+    """A picture in a file, grey or in colour: no HU, no window, no mm.
 
-    Attributes:
-        source: the folder that errors name files below.
-        image: grey or in colour.
-        mask: lesions; 0 and one other value.
-        region: lungs; 0 and one other value.
+    Mask and region hold 0 and one other value.
     """
-
-    source: Path
-    image: Path
-    mask: Path | None = None
-    region: Path | None = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Image, mask and region."""
-        return tuple(filter(None, (self.image, self.mask, self.region)))
 
     def slices(self, settings: Settings) -> Slices:
         """Read all files and pad and resize them alike; colour is stored in 8 bits."""
@@ -60,10 +46,6 @@ class Picture(Study):
             DataError: it is no mask, or of another size.
         """
         return self._plane(self.mask, size)
-
-    def said(self, path: Path) -> str:
-        """How errors call a file."""
-        return path.relative_to(self.source).as_posix()
 
     def _plane(self, path: Path | None, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
         if path is None:

@@ -16,7 +16,7 @@ from pseudolabel_kit.data.fit import SMALLEST
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
-from pseudolabel_kit.scans.study import Settings, Slices, Study
+from pseudolabel_kit.scans.study import FileStudy, Settings, Slices, Study
 from pseudolabel_kit.scans.volumes import MOST, read_volume, whole_numbers
 from pseudolabel_kit.scans.window import GREY, Window
 
@@ -25,49 +25,29 @@ Marks: TypeAlias = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan(Study):
-    """A volume in a file.
-
-    Attributes:
-        source: the folder that errors name files below.
-        image: HU, or grey values from 0 to 255.
-        mask: lesions, on the image's grid.
-        region: lungs, on the image's grid.
-    """
-
-    source: Path
-    image: Path
-    mask: Path | None = None
-    region: Path | None = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Image, mask and region."""
-        return tuple(filter(None, (self.image, self.mask, self.region)))
+class Scan(FileStudy):
+    """A volume in a file, of HU or of grey values from 0 to 255."""
 
     def slices(self, settings: Settings) -> Slices:
         """Read all files and cut them alike."""
-        image = read_volume(self.image, self._said(self.image))
+        image = read_volume(self.image, self.said(self.image))
         mask = self._beside(self.mask, Grid.of(image), settings.is_lesion)
         region = self._beside(self.region, Grid.of(image), lambda values: values != 0)
         window = window_of(image, settings.window)
-        return cut(image, settings, window, self._said(self.image), mask, region)
+        return cut(image, settings, window, self.said(self.image), mask, region)
 
     def _beside(self, path: Path | None, grid: Grid, marks: Marks) -> sitk.Image | None:
         """A mask of 0 and 1; what it marks is told before anything is resampled."""
         if path is None:
             return None
-        mask = read_volume(path, self._said(path))
+        mask = read_volume(path, self.said(path))
         if not grid.farthest(Grid.of(mask)) <= CLOSE:
             raise DataError(
-                f"{self._said(path)}: {_told(Grid.of(mask))}, another grid than the "
+                f"{self.said(path)}: {_told(Grid.of(mask))}, another grid than the "
                 f"{_told(grid)} of its image"
             )
-        marked = marks(whole_numbers(mask, self._said(path)))
+        marked = marks(whole_numbers(mask, self.said(path)))
         return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
-
-    def _said(self, path: Path) -> str:
-        return path.relative_to(self.source).as_posix()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,6 +108,32 @@ class Study(ABC):
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileStudy(Study):
+    """An image in a file, with masks in files beside it.
+
+    Attributes:
+        source: the folder that errors name files below.
+        image: what is cut into slices.
+        mask: lesions, on the image's grid.
+        region: lungs, on the image's grid.
+    """
+
+    source: Path
+    image: Path
+    mask: Path | None = None
+    region: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Image, mask and region."""
+        return tuple(filter(None, (self.image, self.mask, self.region)))
+
+    def said(self, path: Path) -> str:
+        """How errors call a file."""
+        return path.relative_to(self.source).as_posix()
+
+
 LONGEST = 200  # bytes; file systems take 255
 Found: TypeAlias = tuple[Sequence[Study], Sequence[Skipped]]
 
