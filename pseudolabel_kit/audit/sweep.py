@@ -99,12 +99,7 @@ def audit(
         raise DataError(f"{source}: the split '{split}' holds no rows to audit")
     chosen = store.subset(spread(side, rows))
     cache = folder.path / "audit" / "evidence"
-    maps = {
-        reference: kept(
-            predictor, reference, part, chosen, cache, _naming(told, f"explaining with {reference}")
-        )
-        for reference, part in parts.explainers.items()
-    }
+    maps = _explained(predictor, parts, chosen, cache, told)
     prepare(predictor, parts, store, splits, cache)
     decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
     findings = Findings(
@@ -120,6 +115,17 @@ def audit(
         labels=labels,
     )
     return Audited(predictor=predictor, parts=parts, rows=chosen, kept=maps, findings=findings)
+
+
+def _explained(
+    predictor: Predictor, parts: Parts, rows: Subset, cache: Path, told: Told | None
+) -> dict[str, Kept]:
+    return {
+        reference: kept(
+            predictor, reference, part, rows, cache, _naming(told, f"explaining with {reference}")
+        )
+        for reference, part in parts.explainers.items()
+    }
 
 
 def _opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple[Store, Splits]:

@@ -80,7 +80,7 @@ class Loop:
                 self.end_epoch()
             if self.progress.step == self.clock.total:
                 self.warn(*oddities.after(self))
-            stopping = self.agreed(stop)
+            stopping = stop.agreed(self.fabric)
             if self.due(self.config.train.checkpoint_every) or stopping:
                 self.save()
             if stopping and self.progress.step < self.clock.total:
@@ -257,14 +257,6 @@ class Loop:
         """Whether something that happens every so many steps, and at the end, happens now."""
         step = self.progress.step
         return step % max(1, every) == 0 or step == self.clock.total
-
-    def agreed(self, stop: Stop) -> bool:
-        """Whether any process was asked to stop; all processes get the same answer."""
-        asked = stop.number is not None
-        if self.fabric.world_size == 1:
-            return asked
-        votes = self.fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum")
-        return float(votes) > 0  # type: ignore[arg-type]
 
     def save(self) -> None:
         """Write a checkpoint from which the run goes on bit for bit.

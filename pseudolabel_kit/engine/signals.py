@@ -8,11 +8,22 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+import torch
+from lightning_fabric import Fabric
+
 
 class Stop:
     """Whether somebody asked the run to stop, and by which signal."""
 
     number: int | None = None
+
+    def agreed(self, fabric: Fabric) -> bool:
+        """Whether any process was asked to; all processes get the same answer."""
+        asked = self.number is not None
+        if fabric.world_size == 1:
+            return asked
+        votes = fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum")
+        return float(votes) > 0  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
