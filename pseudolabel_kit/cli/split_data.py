@@ -117,7 +117,7 @@ def _copies(
     lines: Sequence[Line], folder: Path, told: Callable[[str, int, int], None]
 ) -> list[Group]:
     """Images that show the same, of different patients."""
-    from pseudolabel_kit.data.hashing import alike
+    from pseudolabel_kit.data.hashing import GENEROUS, alike
     from pseudolabel_kit.data.manifest import hashes
 
     digests, shown = hashes(lines, folder, partial(told, "reading images"))
@@ -125,6 +125,7 @@ def _copies(
         shown,
         digests=digests,
         owners=[line.patient or i for i, line in enumerate(lines)],
+        reach=GENEROUS,  # more than plk data check, which may see them at another size
         progress=partial(told, "comparing images"),
     )
 

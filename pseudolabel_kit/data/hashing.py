@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components  # type: ignore[import-unt
 SIDE = 16
 BITS = SIDE**2 - 1
 REACH = 20  # bits in which copies may differ; on chest CT no two patients come below 39
+GENEROUS = 26  # where all copies are to be found at any size, at the price of some that are none
 FLAT = 1e-5  # a frequency below it has no sign: images of one grey are like no other
 VIEWS = ("as it is", "mirrored", "upside down", "turned by 180°")
 # How each view turns the groups: even-even, even-odd, odd-even, odd-odd (down-across).
@@ -58,6 +59,7 @@ def alike(
     *,
     digests: Sequence[bytes],
     owners: Sequence[object],
+    reach: int = REACH,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Group]:
     """Rows that show the same, also flipped: each with all that it is a copy of, and their copies.
@@ -69,6 +71,7 @@ def alike(
         hashes: of all rows.
         digests: of their pixels.
         owners: their patients, or what else they are of.
+        reach: bits in which copies may differ.
         progress: told (rows done, rows in all).
     """
     count = len(hashes)
@@ -78,7 +81,7 @@ def alike(
     for start in range(0, count, _LATER):
         later = slice(start, min(start + _LATER, count))
         for before in range(0, later.stop, _EARLIER):
-            first, second = _near(hashes, later, slice(before, before + _EARLIER))
+            first, second = _near(hashes, later, slice(before, before + _EARLIER), reach)
             other = (numbers[first] != numbers[second]) & (labels[first] != labels[second])
             if other.any():
                 labels = _joined(labels, first[other], second[other])
@@ -96,12 +99,12 @@ def likeness(hashes: Hashes, group: Group) -> tuple[int, set[int]]:
     return int(BITS - agreed.max(axis=1).min()) // 2, set(agreed[1:].argmax(axis=1).tolist())
 
 
-def _near(hashes: Hashes, later: slice, earlier: slice) -> tuple[Numbers, Numbers]:
+def _near(hashes: Hashes, later: slice, earlier: slice, reach: int) -> tuple[Numbers, Numbers]:
     """Pairs of an earlier and a later row that are within reach, in any view."""
     one = hashes[later].transpose(1, 0, 2).astype(np.float32)
     other = hashes[earlier].transpose(1, 2, 0).astype(np.float32)
     agreed = np.tensordot(_TURNS, one @ other, axes=1)  # bits that agree less those that differ
-    row, column = np.nonzero(agreed.max(axis=0) >= BITS - 2 * REACH)
+    row, column = np.nonzero(agreed.max(axis=0) >= BITS - 2 * reach)
     return column + earlier.start, row + later.start
 
 
