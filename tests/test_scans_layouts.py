@@ -34,7 +34,7 @@ def found(folder: Path, layout: LayoutName) -> tuple[list[Study], list[str]]:
 
 def parts(study: Study) -> tuple[str, list[str]]:
     assert isinstance(study, Scan)
-    files = (study.image, study.mask, study.region)
+    files = (study.image, *(study.masks or (None,)), study.region)
     return study.name, ["" if f is None else f.relative_to(study.source).as_posix() for f in files]
 
 
@@ -88,6 +88,18 @@ def test_folders_of_patients_are_part_of_the_name(tmp_path: Path) -> None:
         ("p-1-a", ["p 1/CT/a.nii", "p 1/mask/a.nii", ""]),
         ("p2-a", ["p2/CT/a.nii", "", ""]),
     ]
+
+
+def test_several_masks_are_parts_of_one(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.nii", "masks/a.nii", "masks/a_2.nii", "images/b 1.nii")
+    make(tmp_path, "masks/b 1_1.nii", "images/c_1.nii", "masks/c_1.nii", "masks/d_1.nii")
+    studies, skipped = found(tmp_path, LayoutName.VOLUMES)
+    assert [parts(study) for study in studies] == [
+        ("a", ["images/a.nii", "masks/a.nii", "masks/a_2.nii", ""]),
+        ("b-1", ["images/b 1.nii", "masks/b 1_1.nii", ""]),
+        ("c_1", ["images/c_1.nii", "masks/c_1.nii", ""]),
+    ]
+    assert skipped == ["masks/d_1.nii: is a mask by its name, and no image shares its name"]
 
 
 def test_what_has_no_place_is_named(tmp_path: Path) -> None:

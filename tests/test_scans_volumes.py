@@ -188,7 +188,7 @@ def masked(folder: Path, array: np.ndarray, *lesion: int) -> np.ndarray:
 
 def marked(folder: Path, name: str, *lesion: int) -> np.ndarray:
     study = Scan(
-        name="c", patient="", source=folder, image=folder / "ct.nrrd", mask=folder / name,
+        name="c", patient="", source=folder, image=folder / "ct.nrrd", masks=(folder / name,),
         region=folder / name,
     )  # fmt: skip
     settings = Settings(

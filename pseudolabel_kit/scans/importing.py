@@ -69,7 +69,8 @@ def import_scans(
 ) -> Imported:
     """Convert every study of a folder; those that are done already are kept.
 
-    So is what was filled into the manifest: splits, and patients and labels that are not known.
+    So is what was filled into the manifest: splits, patients and labels that are not known, and
+    columns of one's own.
 
     Args:
         source: see `pseudolabel_kit.scans.layouts`.
@@ -116,9 +117,9 @@ def _import(
     if not good:
         first = f"; the first: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
-    filled = _filled_in(out / MANIFEST)
-    rows = [_carried(row, filled) for study in good for row in rows_of(study, out)]
-    _write_manifest(out, rows)
+    filled, added = _filled_in(out / MANIFEST)
+    rows = [_carried(row, filled, added) for study in good for row in rows_of(study, out)]
+    _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
     return Imported(layout=layout, studies=len(good), kept=kept, rows=rows, skipped=skipped)
 
@@ -196,8 +197,8 @@ def _is_part(name: str) -> bool:
     return name.startswith(".") and name.endswith(".part")
 
 
-def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:
-    """The cells by image that a manifest has in columns that are filled in by hand.
+def _filled_in(manifest: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The cells of a manifest by image, and the columns that it has beyond an import's.
 
     Raises:
         DataError: it cannot be read, so that they would be lost.
@@ -209,27 +210,31 @@ def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:
             header = [name.strip() for name in next(rows, [])]
             cells = [dict(zip(header, map(str.strip, row), strict=False)) for row in rows]
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
         raise DataError(f"{manifest}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error):
         raise DataError(f"{manifest}: is not CSV in UTF-8; {mend}") from None
     if "image" not in header:
         raise DataError(f"{manifest}: has no column 'image'; {mend}")
-    return {os.path.normpath(row["image"]): row for row in cells if row.get("image")}
+    added = [name for name in dict.fromkeys(header) if name and name not in COLUMNS]
+    return {os.path.normpath(row["image"]): row for row in cells if row.get("image")}, added
 
 
-def _carried(row: dict[str, str], filled: dict[str, dict[str, str]]) -> dict[str, str]:
+def _carried(
+    row: dict[str, str], filled: dict[str, dict[str, str]], added: Sequence[str]
+) -> dict[str, str]:
     """A row with what was filled in where the import, which knows no splits, knows nothing."""
     before = filled.get(os.path.normpath(row["image"]), {})
-    return row | {column: row[column] or before.get(column, "") for column in FILLED_IN}
+    columns = (*FILLED_IN, *added)
+    return row | {column: row.get(column) or before.get(column, "") for column in columns}
 
 
-def _write_manifest(out: Path, rows: Sequence[dict[str, str]]) -> None:
+def _write_manifest(out: Path, rows: Sequence[dict[str, str]], added: Sequence[str]) -> None:
     with (
         written_aside(out / MANIFEST) as aside,
         aside.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [*COLUMNS, *added])
         writer.writeheader()
         writer.writerows(rows)

@@ -31,7 +31,8 @@ class Picture(FileStudy):
         pixels = read_image(self.image, said)
         size, side = pixels.shape[1:], (settings.size, settings.size)
         check_side(said, pixels.shape, side)
-        mask, region = self.lesions(size), self._plane(self.region, size)
+        mask = self.lesions(size)
+        region = self._plane(self.region, size) if self.region else None
         return Slices(
             images=_stored(np.clip(resize(_square(pixels), side), 0, 1), settings.bits)[None],
             masks=None if mask is None else _nearest(_square(mask), settings.size)[None],
@@ -40,16 +41,15 @@ class Picture(FileStudy):
         )
 
     def lesions(self, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """The mask (H,W) of this size, or None.
+        """What any mask marks (H,W), or None where there is none.
 
         Raises:
-            DataError: it is no mask, or of another size.
+            DataError: one is no mask, or of another size.
         """
-        return self._plane(self.mask, size)
+        planes = [self._plane(path, size) for path in self.masks]
+        return np.logical_or.reduce(planes) if planes else None
 
-    def _plane(self, path: Path | None, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        if path is None:
-            return None
+    def _plane(self, path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
         plane: NDArray[np.bool_] = read_mask(path, self.said(path))[0]
         if plane.shape != size:
             (height, width), (expected_height, expected_width) = plane.shape, size

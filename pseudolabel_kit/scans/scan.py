@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,23 +31,26 @@ class Scan(FileStudy):
     def slices(self, settings: Settings) -> Slices:
         """Read all files and cut them alike."""
         image = read_volume(self.image, self.said(self.image))
-        mask = self._beside(self.mask, Grid.of(image), settings.is_lesion)
-        region = self._beside(self.region, Grid.of(image), lambda values: values != 0)
+        mask = self._beside(self.masks, Grid.of(image), settings.is_lesion)
+        region = self._beside(filter(None, [self.region]), Grid.of(image), lambda marks: marks != 0)
         window = window_of(image, settings.window)
         return cut(image, settings, window, self.said(self.image), mask, region)
 
-    def _beside(self, path: Path | None, grid: Grid, marks: Marks) -> sitk.Image | None:
-        """A mask of 0 and 1; what it marks is told before anything is resampled."""
-        if path is None:
+    def _beside(self, paths: Iterable[Path], grid: Grid, marks: Marks) -> sitk.Image | None:
+        """What any mask marks, as 0 and 1; it is told before anything is resampled."""
+        marked = [marks(self._values(path, grid)) for path in paths]
+        if not marked:
             return None
+        return grid.place(sitk.GetImageFromArray(np.logical_or.reduce(marked).astype(np.uint8)))
+
+    def _values(self, path: Path, grid: Grid) -> NDArray[Any]:
         mask = read_volume(path, self.said(path))
         if not grid.farthest(Grid.of(mask)) <= CLOSE:
             raise DataError(
                 f"{self.said(path)}: {_told(Grid.of(mask))}, another grid than the "
                 f"{_told(grid)} of its image"
             )
-        marked = marks(whole_numbers(mask, self.said(path)))
-        return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
+        return whole_numbers(mask, self.said(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,19 +115,19 @@ class FileStudy(Study):
     Attributes:
         source: the folder that errors name files below.
         image: what is cut into slices.
-        mask: lesions, on the image's grid.
+        masks: lesions, on the image's grid; what any of them marks is one.
         region: lungs, on the image's grid.
     """
 
     source: Path
     image: Path
-    mask: Path | None = None
+    masks: tuple[Path, ...] = ()
     region: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Image, mask and region."""
-        return tuple(filter(None, (self.image, self.mask, self.region)))
+        """Image, masks and region."""
+        return (self.image, *self.masks, *filter(None, [self.region]))
 
     def said(self, path: Path) -> str:
         """How errors call a file."""

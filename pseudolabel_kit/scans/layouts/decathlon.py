@@ -35,6 +35,7 @@ def find(source: Source) -> Found:
             told = source.said(path)
             skipped.append(Skipped(told, f"{told}: is another channel; expected _0000 alone"))
             continue
+        drawn = masks.pop(case, None) if path.parent.name == "imagesTr" else None
         studies.append(
             Scan(
                 name=safe_name(case),
@@ -42,7 +43,7 @@ def find(source: Source) -> Found:
                 folder=source.top(path),
                 source=source.folder,
                 image=path,
-                mask=masks.pop(case, None) if path.parent.name == "imagesTr" else None,
+                masks=(drawn,) if drawn else (),
             )
         )
     for path in masks.values():
