@@ -124,6 +124,39 @@ def test_the_decathlon(tmp_path: Path) -> None:
     assert skipped == ["labelsTr/x.nii.gz: is the mask of no image in imagesTr"]
 
 
+def test_the_decathlon_s_folders_tell_without_their_table(tmp_path: Path) -> None:
+    make(tmp_path, "imagesTr/a_0000.nii", "labelsTr/a.nii", "imagesTs/b_0000.nii", "labelsTs/b.nii")
+    make(tmp_path, "labelsTs/c.nii")
+    studies, skipped = found(tmp_path, LayoutName.DECATHLON)
+    assert [parts(study) for study in studies] == [
+        ("a", ["imagesTr/a_0000.nii", "labelsTr/a.nii", ""]),
+        ("b", ["imagesTs/b_0000.nii", "labelsTs/b.nii", ""]),
+    ]
+    assert skipped == ["labelsTs/c.nii: is the mask of no image in imagesTs"]
+
+
+@pytest.mark.parametrize(
+    ("described", "modality"),
+    [
+        ({"modality": {"0": "MRI"}}, "MRI"),
+        ({"channel_names": {"0": "T2", "1": "ADC"}}, "T2"),
+        ({"modality": {"0": "CT"}, "name": "Lung"}, "CT"),
+        ({}, "CT"),
+    ],
+)
+def test_the_decathlon_tells_the_modality(
+    described: dict[str, object], modality: str, tmp_path: Path
+) -> None:
+    make(tmp_path, "imagesTr/a.nii")
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    (study,), _ = found(tmp_path, LayoutName.DECATHLON)
+    assert isinstance(study, Scan)
+    assert study.modality == modality
+    (tmp_path / "dataset.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"dataset\.json: is no JSON table of a dataset; mend it"):
+        found(tmp_path, LayoutName.DECATHLON)
+
+
 def test_nnunet_numbers_its_channels(tmp_path: Path) -> None:
     make(tmp_path, "imagesTr/a_0000.nrrd", "imagesTr/b_0000.nrrd", "imagesTr/b_0001.nrrd")
     make(tmp_path, "labelsTr/a.nrrd", "labelsTr/b.nrrd")

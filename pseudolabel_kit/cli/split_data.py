@@ -132,7 +132,8 @@ def _copies(
 
 def _amount(copies: Sequence[Group]) -> str:
     groups = "1 group" if len(copies) == 1 else f"{len(copies)} groups"
-    return f"{groups} of copies, {sum(map(len, copies))} images"
+    images = sum(map(len, copies))
+    return f"{groups} of copies, {images} images; --copies ignore draws them freely"
 
 
 def _manifest(path: Path) -> Path:

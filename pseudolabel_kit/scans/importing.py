@@ -17,7 +17,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.errors import ConfigError, DataError, RunError
 from pseudolabel_kit.files import LOCK, claimed, written_aside
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.convert import (
@@ -29,7 +29,7 @@ from pseudolabel_kit.scans.convert import (
     is_done,
     rows_of,
 )
-from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
+from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
 from pseudolabel_kit.scans.tree import Source, look_into
 
@@ -64,6 +64,7 @@ def import_scans(
     settings: Settings,
     *,
     layout: LayoutName | None = None,
+    chosen: Sequence[str] = (),
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Imported:
@@ -75,20 +76,28 @@ def import_scans(
     Args:
         source: see `pseudolabel_kit.scans.layouts`.
         out: the dataset folder, new or of an import that is to go on.
-        layout: None to recognise it.
+        layout: None to recognise it, and to name scans of another kind that are left out.
+        chosen: options that somebody chose, as "--window".
         jobs: processes.
         progress: told (studies done, studies in all).
 
     Raises:
+        ConfigError: an option was chosen that means nothing for this layout.
         DataError: the source holds no study that can be used, or `out` something else.
         RunError: `out` cannot be written, or another process imports into it.
     """
     _refuse_foreign(source, out)
     found = look_into(source, out / SALT)
-    layout = layout or recognised(found)
+    left = []
+    if layout is None:
+        layout = recognised(found)
+        left = left_out(found, layout)
+    if useless := [option for option in chosen if option in LAYOUTS[layout].useless]:
+        raise ConfigError(f"{useless[0]}: means nothing for the layout {layout}; leave it out")
     settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
     with claimed(out, "another process is importing into it"):
-        return _import(found, out, settings, layout, jobs, progress)
+        imported = _import(found, out, settings, layout, jobs, progress)
+    return replace(imported, skipped=[*left, *imported.skipped])
 
 
 def cores() -> int:
