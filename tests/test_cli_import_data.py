@@ -74,6 +74,24 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_thin_lesions_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = chest((160, 160, 3), (1, 1, 10)).image
+    mask = sitk.Image(scan.GetSize(), sitk.sitkUInt8)
+    mask[41, 42, 1] = 1
+    mask.CopyInformation(scan)
+    write(scan, tmp_path / "source" / "a_ct.nii")
+    write(mask, tmp_path / "source" / "a_mask.nii")
+    assert (
+        call(["data", "import", str(tmp_path / "source"), "--out", str(tmp_path / "out"), *QUICK])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert (
+        "1 of 3 masks show a lesion thinner than a pixel at 16 px: it is kept as the pixels" in told
+    )
+    assert "1 lesion, 2 no_lesion" in told
+
+
 @pytest.mark.parametrize("option", ["--window=lung", "--spacing=1", "--lesion=2"])
 def test_what_means_nothing_for_pictures_is_refused(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -86,6 +86,21 @@ def test_every_mask_of_a_picture_counts(tmp_path: Path) -> None:
         run(tmp_path / "source")
 
 
+def test_a_lesion_thinner_than_a_pixel_is_kept(tmp_path: Path) -> None:
+    thin, bold = np.zeros((2, 320, 320), np.uint8)
+    thin[101, 40:60] = 255
+    bold[100:140, 40:60] = 255
+    for name, mask in (("a", thin), ("b", bold)):
+        write_png(tmp_path / "source" / "images" / f"{name}.png", noise(320, 320))
+        write_png(tmp_path / "source" / "masks" / f"{name}.png", mask)
+    imported, dataset = run(tmp_path / "source")
+    assert imported.thin == 1
+    assert [row["label"] for row in imported.rows] == ["lesion", "lesion"]
+    assert np.argwhere(dataset.read(0).mask[0]).tolist() == [[10, 4], [10, 5]]
+    assert np.count_nonzero(dataset.read(1).mask) == 8
+    assert run(tmp_path / "source")[0].thin == 1
+
+
 def test_a_class_may_be_called_like_a_mask(tmp_path: Path) -> None:
     for name in ("lesion/1.png", "healthy/1.png"):
         write_png(tmp_path / "source" / name, noise(32, 32))

@@ -127,6 +127,10 @@ def import_scans(
     for each in imported.skipped:
         console.err.print(f"skipped: {each.reason}", markup=False, soft_wrap=True)
     console.out.print(_told(imported), markup=False, soft_wrap=True)
+    if imported.thin:
+        masked = sum(bool(row["mask"]) for row in imported.rows)
+        told = f"{imported.thin} of {masked} masks show a lesion thinner than a pixel at {size} px"
+        console.out.print(f"{told}: it is kept as the pixels that it touches", soft_wrap=True)
     console.out.print(f"manifest: {out / importing.MANIFEST}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if imported.skipped else 0)
 

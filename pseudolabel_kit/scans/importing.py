@@ -26,8 +26,8 @@ from pseudolabel_kit.scans.convert import (
     FOLDERS,
     STUDIES,
     convert,
+    done,
     is_done,
-    rows_of,
 )
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
@@ -48,6 +48,7 @@ class Imported:
         studies: in the manifest.
         kept: of these, done by an import before.
         rows: of the manifest.
+        thin: how many of them show a lesion thinner than a pixel, which is kept as one.
         skipped: what was left out, and why.
     """
 
@@ -55,6 +56,7 @@ class Imported:
     studies: int
     kept: int
     rows: Sequence[dict[str, str]]
+    thin: int
     skipped: Sequence[Skipped]
 
 
@@ -117,9 +119,9 @@ def _import(
     waiting = [study for study in studies if not is_done(study, settings, out)]
     kept = len(studies) - len(waiting)
     broken = list[Skipped]()
-    for done, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
+    for number, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
         broken += [result] if result else []
-        progress(done, len(studies))
+        progress(number, len(studies))
     skipped += broken
     names = {each.name for each in broken}
     good = [study for study in studies if study.name not in names]
@@ -127,10 +129,18 @@ def _import(
         first = f"; the first: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
     filled, added = _filled_in(out / MANIFEST)
-    rows = [_carried(row, filled, added) for study in good for row in rows_of(study, out)]
+    finished = [done(study, out) for study in good]
+    rows = [_carried(row, filled, added) for each in finished for row in each.rows]
     _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
-    return Imported(layout=layout, studies=len(good), kept=kept, rows=rows, skipped=skipped)
+    return Imported(
+        layout=layout,
+        studies=len(good),
+        kept=kept,
+        rows=rows,
+        thin=sum(each.thin for each in finished),
+        skipped=skipped,
+    )
 
 
 def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study], list[Skipped]]:

@@ -119,11 +119,12 @@ def cut(
             f"{said}: {_told(geometry.source)} become {'x'.join(map(str, size))}; expected "
             f"{SMALLEST} or more a side and {MOST} in all: is its spacing in mm?"
         )
+    lesions, thin = (None, 0) if mask is None else geometry.lesion_slices(mask)
     return Slices(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
-        masks=None if mask is None else geometry.mask_slices(mask) != 0,
+        masks=None if lesions is None else lesions != 0,
         regions=None if region is None else geometry.mask_slices(region) != 0,
-        facts={"window": asdict(window), "geometry": geometry.to_json()},
+        facts={"window": asdict(window), "geometry": geometry.to_json(), "thin": thin},
     )
 
 
