@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -126,12 +127,8 @@ def import_scans(
         )
     for each in imported.skipped:
         console.err.print(f"skipped: {each.reason}", markup=False, soft_wrap=True)
-    console.out.print(_told(imported), markup=False, soft_wrap=True)
-    if imported.thin:
-        masked = sum(bool(row["mask"]) for row in imported.rows)
-        told = f"{imported.thin} of {masked} masks show a lesion thinner than a pixel at {size} px"
-        console.out.print(f"{told}: it is kept as the pixels that it touches", soft_wrap=True)
-    console.out.print(f"manifest: {out / importing.MANIFEST}", markup=False, soft_wrap=True)
+    for line in [*_told(imported, size), f"manifest: {out / importing.MANIFEST}"]:
+        console.out.print(line, markup=False, soft_wrap=True)
     raise typer.Exit(1 if imported.skipped else 0)
 
 
@@ -146,11 +143,17 @@ def _spacing(text: str) -> Triple:
     return x, y, z
 
 
-def _told(imported: Imported) -> str:
+def _told(imported: Imported, size: int) -> Iterator[str]:
     kept = f" ({imported.kept} done before)" if imported.kept else ""
     counts = Counter(row["label"] for row in imported.rows if row["label"])
     classes = "".join(f", {count} {label}" for label, count in sorted(counts.items()))
     skipped = f"; {len(imported.skipped)} skipped" if imported.skipped else ""
     noun = "study" if imported.studies == 1 else "studies"
     studies = f"{imported.layout}: {imported.studies} {noun}{kept}{skipped}"
-    return f"{studies}; {len(imported.rows)} images{classes}"
+    yield f"{studies}; {len(imported.rows)} images{classes}"
+    if imported.thin:
+        masked = sum(bool(row["mask"]) for row in imported.rows)
+        yield (
+            f"{imported.thin} of {masked} masks show a lesion thinner than a pixel at {size} px: "
+            "it is kept as the pixels that it touches"
+        )

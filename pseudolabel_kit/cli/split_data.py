@@ -106,10 +106,10 @@ def split(
     write_splits(file, splits, target)
     members = {s: [i for i, side in enumerate(splits) if side == s] for s in SPLITS}
     console.out.print(side_table(rows, classes, members, lesions))
-    told_of = [f"stay on one side: {_amount(same)}"] if same else []
-    told_of += [f"patients stay whole: {line}" for line in divide.inexact(rows, splits, shares)]
-    told_of += [f"too few: {line}" for line in divide.absent(rows, splits, classes)]
-    for line in [*told_of, f"splits: {target}"]:
+    said = [f"stay on one side: {_amount(same)}"] if same else []
+    said += [f"patients stay whole: {line}" for line in divide.inexact(rows, splits, shares)]
+    said += [f"too few: {line}" for line in divide.absent(rows, splits, classes)]
+    for line in [*said, f"splits: {target}"]:
         console.out.print(line, markup=False, soft_wrap=True)
 
 
