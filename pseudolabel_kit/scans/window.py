@@ -68,8 +68,8 @@ class Percentiles:
         high: what is white, above `low`.
     """
 
-    low: float = 0.5
-    high: float = 99.5
+    low: float
+    high: float
 
     def of(self, values: NDArray[Any]) -> Window:
         """The window that a scan of these values is shown in."""
@@ -88,7 +88,7 @@ def wanted(text: str) -> Wanted:
     Raises:
         ConfigError: it is neither.
     """
-    return Percentiles() if text == PERCENTILE else Window.parse(text)
+    return Percentiles(0.5, 99.5) if text == PERCENTILE else Window.parse(text)
 
 
 WINDOWS = {"lung": Window(-600, 1500), "mediastinal": Window(40, 400)}
