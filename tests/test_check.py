@@ -136,12 +136,36 @@ def test_specks_are_noted(scans: Scans, tmp_path: Path) -> None:
 
 
 def test_worst_is_told_first_and_amounts_in_words(scans: Scans) -> None:
-    for plant in (copy_in_training, constant, copy_in_test, patient_moves):
+    for plant in (constant, copy_in_test, patient_moves):
         plant(scans)
+    scans.image(6, scans.pixels(2))
     scans.image(12, np.full((SIDE, SIDE), 9))
     told = checked(scans).findings
     assert [each.severity for each in told] == ["error", "error", "warning", "note"]
     assert [each.amount for each in told] == ["1 pair", "1 pair", "2 images", "1 pair"]
+
+
+def test_all_copies_of_an_image_are_told_at_once(scans: Scans) -> None:
+    """Row 0 and a copy are trained on; the copy of the copy is measured, and of another class."""
+    for row, copy in ((4, scans.pixels(0)), (34, scans.pixels(0) // 32 * 32)):
+        scans.image(row, copy)
+    told = found(scans)
+    assert told.keys() == {"near-copies-across-sides", "near-copies-with-two-labels"}
+    for finding in told.values():
+        assert finding.cases == ((0, 4, 34),)
+        assert finding.amount == "1 group"
+        assert finding.told[0].startswith("up to ")
+
+
+def test_equal_pixels_that_contradict_are_an_error_among_near_copies(scans: Scans) -> None:
+    for row, copy in (
+        (4, scans.pixels(0) * 0.95 + 6),
+        (36, scans.pixels(0)),
+        (44, scans.pixels(0)),
+    ):
+        scans.image(row, copy)
+    (finding,) = found(scans).values()
+    assert (finding.kind, finding.cases) == ("copies-across-sides", ((0, 4, 36, 44),))
 
 
 def test_images_of_one_grey_are_told_once(scans: Scans) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from scans_support import chest, write_covid, write_series
+import SimpleITK as sitk
+from data_support import noise, write_png
+from scans_support import chest, write, write_covid, write_series
+from tiny import refused
 
 from pseudolabel_kit.cli.main import call
 
@@ -69,6 +74,77 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_thin_lesions_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = chest((160, 160, 3), (1, 1, 10)).image
+    mask = sitk.Image(scan.GetSize(), sitk.sitkUInt8)
+    mask[41, 42, 1] = 1
+    mask.CopyInformation(scan)
+    write(scan, tmp_path / "source" / "a_ct.nii")
+    write(mask, tmp_path / "source" / "a_mask.nii")
+    assert (
+        call(["data", "import", str(tmp_path / "source"), "--out", str(tmp_path / "out"), *QUICK])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert (
+        "1 of 3 masks show a lesion thinner than a pixel at 16 px: it is kept as the pixels" in told
+    )
+    assert "1 lesion, 2 no_lesion" in told
+
+
+@pytest.mark.parametrize("option", ["--window=lung", "--spacing=1", "--lesion=2"])
+def test_what_means_nothing_for_pictures_is_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("covid/1.png", "healthy/1.png"):
+        write_png(tmp_path / "source" / name, noise(16, 16))
+    line = ["data", "import", str(tmp_path / "source"), "--out", str(tmp_path / "out")]
+    assert option.split("=")[0] + ": means nothing for the layout classes; leave it out" in refused(
+        [*line, option], capsys
+    )
+    assert not (tmp_path / "out").exists()
+    assert call([*line, "--size", "16"]) == 0
+
+
+def test_mri_has_no_hu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = chest((16, 16, 4)).image
+    write(image, tmp_path / "source" / "imagesTr" / "heart_1.nii.gz")
+    (tmp_path / "source" / "dataset.json").write_text('{"modality": {"0": "MRI"}}')
+    line = ["data", "import", str(tmp_path / "source"), "--out", str(tmp_path / "out"), *QUICK]
+    told = "imagesTr/heart_1.nii.gz: is of modality MRI, which has no HU; expected CT, or --window"
+    assert f"the first: {told} percentile" in refused(line, capsys)
+    assert call([*line, "--window", "percentile"]) == 0
+    facts = json.loads((tmp_path / "out" / "studies" / "heart_1.json").read_text())
+    values = sitk.GetArrayFromImage(image)
+    low, high = (facts["window"]["level"] + side * facts["window"]["width"] / 2 for side in (-1, 1))
+    assert 0.002 < np.mean(values < low) < 0.008
+    assert 0.002 < np.mean(values > high) < 0.008
+
+
+@pytest.mark.parametrize(("taken", "left"), [("dicom", "volumes"), ("volumes", "dicom")])
+def test_scans_of_two_kinds(
+    taken: str, left: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DICOM goes first, unless volumes lie as the Decathlon has them."""
+    image = chest((16, 16, 4)).image
+    write_series(tmp_path / "source" / "dicom", image)
+    write(image, tmp_path / "source" / ("imagesTr" if left == "dicom" else "") / "Doe.nii")
+    (tmp_path / "source" / "imagesTr").mkdir(exist_ok=True)
+    (tmp_path / "source" / "dataset.json").write_text("{}")
+    line = ["data", "import", str(tmp_path / "source"), *QUICK]
+    assert call([*line, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "1 study; 1 skipped; 4 images" in told.out
+    count = 4 if left == "dicom" else 1
+    assert told.err == (
+        f"skipped: {count} files of {left} are left out; take them with --layout {left} and "
+        "another --out\n"
+    )
+    for layout in ("dicom", "volumes"):
+        assert call([*line, "--out", str(tmp_path / layout), "--layout", layout]) == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_scans_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_covid(tmp_path / "proj" / "images", "case1")
     files = sorted(tmp_path.rglob("*"))
@@ -86,8 +162,9 @@ def test_a_split_outlives_the_next_import(
     out = str(tmp_path / "out")
     line = ["data", "import", str(tmp_path / "source"), "--out", out, *QUICK]
     assert call(line) == 0
-    assert call(["data", "split", out, "--out", str(tmp_path / "out" / "seed1.csv")]) == 0
-    assert call(["data", "split", out]) == 0
+    split = ["data", "split", out, "--copies", "ignore"]  # the phantoms are alike
+    assert call([*split, "--out", str(tmp_path / "out" / "seed1.csv")]) == 0
+    assert call(split) == 0
     manifest = tmp_path / "out" / "manifest.csv"
     before = manifest.read_bytes()
     assert call(line) == 0

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny import refused, write_dataset
 
 from pseudolabel_kit.cli.main import call
@@ -79,6 +80,41 @@ def test_what_whole_patients_miss_is_said(scans: Path, capsys: pytest.CaptureFix
     assert call([*line, "--by", "image", "--force"]) == 0
     assert "patients stay whole" not in capsys.readouterr().out
     assert sum(row["split"] == "labelled" for row in read(scans / "manifest.csv")) == 7
+
+
+def test_copies_stay_on_one_side(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Images of patients 0 and 1 show nearly the same, and so do some of patients 1 and 9."""
+    with Image.open(scans / "images/00.png") as image:
+        for name, grey in (("03", lambda v: 0.9 * v + 9), ("19", lambda v: 0.8 * v + 12)):
+            image.point(grey).save(scans / f"images/{name}.png")
+    together, apart = [], []
+    for seed in range(6):
+        line = ["data", "split", str(scans), "--seed", str(seed), "--force"]
+        for sides, copies in ((together, "together"), (apart, "ignore")):
+            assert call([*line, "--copies", copies]) == 0
+            rows = read(scans / "manifest.csv")
+            found = {row["split"] for row in rows if row["patient"] in ("p0", "p1", "p9")}
+            sides.append(len(found))
+            told = "stay on one side: 1 group of copies, 3 images" in capsys.readouterr().out
+            assert told == (copies == "together")
+    assert set(together) == {1}
+    assert max(apart) > 1
+
+
+def test_a_class_of_one_patient_is_trained_on(
+    scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (scans / "manifest.csv").read_text()
+    (scans / "manifest.csv").write_text(text.replace("sound,p1,", "rare,p1,"))
+    for seed in range(8):
+        assert call(["data", "split", str(scans), "--seed", str(seed), "--force"]) == 0
+        assert "too few: class 'rare' has 1 patient, none of them in val and test" in (
+            capsys.readouterr().out
+        )
+        assert {r["split"] for r in read(scans / "manifest.csv") if r["label"] == "rare"} == {
+            "labelled"
+        }
+        assert call(["data", "describe", "--data", str(scans)]) == 0
 
 
 def test_a_link_to_a_manifest_stays_one(scans: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolabel_kit.data.divide import Budget, By, Shares, divide, inexact
+from pseudolabel_kit.data.divide import Budget, By, Shares, absent, divide, inexact
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Row, Split
 
@@ -58,8 +58,16 @@ def test_patients_are_whole_and_every_amount_is_met_within_one(
     largest = max(Counter(row.patient for row in rows if row.patient).values())
     count = Counter(splits)
     training = count["labelled"] + count["unlabelled"]
-    assert abs(count["test"] - test * len(rows)) <= largest
-    assert abs(count["val"] - val * len(rows)) <= 2 * largest  # of what test has left
+    kept = {
+        (r.label, r.patient or r.name) for r, s in zip(rows, splits, strict=True) if s in TRAINING
+    }
+    spare = Counter(label for label, _ in kept)
+    assert spare.keys() == {row.label for row in rows}
+    missed = [test * len(rows) - count["test"], val * len(rows) - count["val"]]
+    assert min(missed) >= -2 * largest  # val is drawn of what test has left
+    if min(spare.values()) > 1:  # else one that would be drawn stays to be trained on
+        assert abs(missed[0]) <= largest
+        assert abs(missed[1]) <= 2 * largest
     assert abs(count["labelled"] - round(share, 3) * training) <= largest
 
 
@@ -108,6 +116,34 @@ def test_lesions_stratify() -> None:
         splits = divide(rows, asked("0.5", val=0.1, test=0.2), seed, lesions)
         shown = [splits[:20].count(s) for s in ("labelled", "unlabelled", "val", "test")]
         assert shown == [7, 7, 2, 4]
+
+
+def test_the_only_patient_of_a_class_is_trained_on() -> None:
+    rows = [Row(name=str(i), label=i // 2 % 2, patient=f"p{i // 2}") for i in range(40)]
+    rows += [Row(name="rare", label=2, patient="p99"), Row(name="mask", has_mask=True)]
+    for seed in range(20):
+        splits = divide(rows, asked(test=0.5, val=0.4), seed)
+        assert {splits[-1], splits[-2]} == {"labelled"}
+        assert {"val", "test"} <= set(splits)
+    assert absent(rows, splits, ("a", "b", "c")) == [
+        "class 'c' has 1 patient, none of them in val and test"
+    ]
+    assert divide(rows[-2:], asked(test=0.9, val=0), 0) == ["labelled"] * 2
+
+
+@given(cohorts(), st.lists(st.sets(st.integers(0, 20)), max_size=4), st.integers(0, 9))
+def test_copies_stay_on_one_side(
+    cohort: tuple[list[Row], list[bool]], found: list[set[int]], seed: int
+) -> None:
+    rows, lesions = cohort
+    copies = [group for each in found if (group := tuple(sorted(i for i in each if i < len(rows))))]
+    splits = divide(rows, asked(), seed, lesions, copies)
+    for group in copies:
+        whole = {rows[i].patient for i in group} - {None}
+        members = {i for i, row in enumerate(rows) if row.patient in whole} | set(group)
+        assert len({broad(splits[i]) for i in members}) == 1
+    alone = [(i,) for i in range(len(rows))]
+    assert divide(rows, asked(), seed, lesions, alone) == divide(rows, asked(), seed, lesions)
 
 
 def test_seeds_draw_other_patients_and_named_splits_are_not_read() -> None:

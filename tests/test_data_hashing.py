@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data import hashing
-from pseudolabel_kit.data.hashing import REACH, VIEWS, Pair, digest, equal_pairs, hashed, near_pairs
+from pseudolabel_kit.data.hashing import REACH, VIEWS, alike, digest, equal, hashed, likeness
 from pseudolabel_kit.data.source import open_dataset
 
 Plane = NDArray[np.float32]
@@ -28,13 +29,9 @@ def hashes(*planes: Plane) -> hashing.Hashes:
     return np.concatenate([hashed(plane[None, None]) for plane in planes])
 
 
-def pairs(*planes: Plane, owners: list[int] | None = None, kinds: str = "") -> list[Pair]:
-    count = len(planes)
-    return near_pairs(
-        hashes(*planes),
-        owners=np.array(owners or range(count)),
-        kinds=np.array([ord(kind) for kind in kinds or "a" * count]),
-    )
+def groups(*planes: Plane, owners: str = "") -> list[hashing.Group]:
+    digests = [digest(plane[None]) for plane in planes]
+    return alike(hashes(*planes), digests=digests, owners=owners or range(len(planes)))
 
 
 def resized(plane: Plane, side: int) -> Plane:
@@ -63,38 +60,45 @@ CHANGES = {
 def test_a_changed_copy_is_found_among_others(change: str, scans: list[Plane]) -> None:
     for i in range(0, 40, 5):
         copy = CHANGES[change](scans[i]).astype(np.float32)
-        (found,) = pairs(*scans, copy)
-        assert found[:2] == (i, 40)
-        assert found.view == 0
+        assert groups(*scans, copy) == [(i, 40)]
+        assert likeness(hashes(*scans, copy), (i, 40))[1] == {0}
 
 
 @pytest.mark.parametrize("view", range(4))
 def test_a_flipped_copy_is_found_and_told(view: int, scans: list[Plane]) -> None:
     turned = [scans[3], scans[3][:, ::-1], scans[3][::-1], scans[3][::-1, ::-1]][view]
-    (found,) = pairs(*scans, compressed(np.ascontiguousarray(turned)))
-    assert (found.first, found.second, VIEWS[found.view]) == (3, 40, VIEWS[view])
+    copy = compressed(np.ascontiguousarray(turned))
+    assert groups(*scans, copy) == [(3, 40)]
+    bits, views = likeness(hashes(*scans, copy), (3, 40))
+    assert bits <= REACH
+    assert {VIEWS[each] for each in views} == {VIEWS[view]}
 
 
 def test_no_two_patients_are_alike(scans: list[Plane]) -> None:
-    assert pairs(*scans) == []
+    assert groups(*scans) == []
 
 
 def test_images_of_one_grey_are_like_no_other(scans: list[Plane]) -> None:
     flat = np.full((96, 96), 0.3, dtype=np.float32)
-    assert pairs(*scans, flat, flat, flat / 2) == []
+    assert groups(*scans, flat, flat, flat / 2) == []
 
 
-def test_one_owner_s_images_are_not_compared(scans: list[Plane]) -> None:
-    one, other = scans[0], scans[1]
-    assert pairs(one, one, other, one, owners=[7, 7, 8, 9]) == [Pair(0, 3)]
+def test_one_owner_s_images_are_compared_with_others_alone(scans: list[Plane]) -> None:
+    one, near, other = scans[0], compressed(scans[0], 20), scans[1]
+    assert groups(one, near, other, owners="aab") == []
+    assert groups(one, one, other, owners="aab") == [(0, 1)]
+    assert groups(one, near, other, one, owners="aabc") == [(0, 1, 3)]
 
 
-def test_another_kind_goes_before_a_nearer_one_of_its_own(scans: list[Plane]) -> None:
-    one, changed = scans[0], compressed(scans[0], 20)
-    found = pairs(changed, one, one, kinds="aab")
-    assert [pair[:2] for pair in found] == [(0, 1), (1, 2)]
-    found = pairs(changed, one, one, kinds="abb")
-    assert [pair[:2] for pair in found] == [(0, 1), (0, 2)]
+def test_a_group_holds_the_copies_of_copies(scans: list[Plane]) -> None:
+    near = [compressed(scans[0], quality) for quality in (50, 30)]
+    mirrored = np.ascontiguousarray(near[1][:, ::-1])
+    planes = [scans[0], scans[1], near[0], scans[2], mirrored, scans[1], scans[0]]
+    assert groups(*planes) == [(0, 2, 4, 6), (1, 5)]
+    bits, views = likeness(hashes(*planes), (0, 2, 4, 6))
+    assert 0 < bits <= REACH
+    assert {VIEWS[view] for view in views} == {"as it is", "mirrored"}
+    assert likeness(hashes(*planes), (1, 5)) == (0, {0})
 
 
 def test_colours_are_hashed_by_their_grey(scans: list[Plane]) -> None:
@@ -107,30 +111,28 @@ def test_blocks_find_what_a_table_of_all_pairs_finds(count: int, seed: int) -> N
     rng = np.random.default_rng(seed)
     seeds = rng.choice(np.array([-1, 1], dtype=np.int8), (4, 4, 64))
     codes = seeds[rng.integers(0, 4, count)]
-    codes[rng.random(codes.shape) < 0.03] *= -1
+    codes[rng.random(codes.shape) < 0.05] *= -1
     codes[:, 0, 0] = 0
-    owners, kinds = rng.integers(0, 6, count), rng.integers(0, 2, count)
-    expected = {}
-    for j in range(count):
-        near = [
-            (kinds[i] == kinds[j], bits, i)
-            for i in range(j)
-            if owners[i] != owners[j] and (bits := int((codes[i] != codes[j]).sum())) <= REACH
-        ]
-        if near:
-            expected[j] = min(near)[1:]
+    owners = rng.integers(0, 6, count).tolist()
+    digests = [bytes([digit]) for digit in rng.integers(0, 2 * count, count).tolist()]
+    group = list(range(count))
+    for i, j in itertools.combinations(range(count), 2):
+        near = owners[i] != owners[j] and (codes[i] != codes[j]).sum() <= REACH
+        if near or digests[i] == digests[j]:
+            group = [group[i] if each == group[j] else each for each in group]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashing, "_LATER", 3)
         patch.setattr(hashing, "_EARLIER", 5)
         told: list[tuple[int, int]] = []
-        found = near_pairs(
-            codes, owners=owners, kinds=kinds, progress=lambda *done: told.append(done)
+        found = alike(
+            codes, digests=digests, owners=owners, progress=lambda *done: told.append(done)
         )
-    assert {pair.second: (pair.bits, pair.first) for pair in found} == expected
+    members = [tuple(i for i in range(count) if group[i] == each) for each in set(group)]
+    assert found == sorted(each for each in members if len(each) > 1)
     assert told[-1] == (count, count)
 
 
-def test_equal_pixels_are_paired_with_the_first() -> None:
+def test_equal_pixels_are_groups() -> None:
     one, other = (np.random.default_rng(i).random((1, 8, 8), dtype=np.float32) for i in (0, 1))
-    digests = [digest(each) for each in (one, other, one, one.copy(), other)]
-    assert list(equal_pairs(digests)) == [Pair(0, 2), Pair(0, 3), Pair(1, 4)]
+    digests = [digest(each) for each in (one, other, one, one.copy(), other, other + 1)]
+    assert equal(digests) == [(0, 2, 3), (1, 4)]

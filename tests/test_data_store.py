@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,3 +175,17 @@ def test_lesion_classes_are_the_datasets_own_or_all(opened: Callable[..., Store]
     named = Listed(given_rows=listed(one).given_rows, samples=one, lesions=(1,))
     assert opened(named).lesion_classes == (1,)
     assert opened(listed(one)).lesion_classes == (0, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("count", [50, 200])
+def test_an_epoch_leaves_nothing_in_memory(count: int, opened: Callable[..., Store]) -> None:
+    store = opened(listed([sample((1, 64, 64), seed=i) for i in range(count)]))
+    rows = store.subset(range(count))
+    for batch in np.random.default_rng(0).permutation(count).reshape(-1, 10):
+        rows.batch(batch)
+    maps = Path("/proc/self/smaps").read_text().splitlines()
+    ours = [i for i, line in enumerate(maps) if str(store.folder) in line]
+    resident = [int(line.split()[1]) for i in ours for line in maps[i : i + 8] if "Rss:" in line]
+    assert len(resident) >= 3
+    assert sum(resident) == 0  # KiB

@@ -134,3 +134,33 @@ def test_slices_of_another_shape_are_refused() -> None:
     geometry = Geometry.plan(grid, spacing=(1, 1, 1), side=4)
     with pytest.raises(ValueError, match=r"slices of \(2, 4, 5\): expected \(2, 4, 4\)"):
         geometry.back(np.zeros((2, 4, 5)))
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 40)] * 3),
+    turn=st.tuples(*[st.integers(-40, 40)] * 3),
+    orientation=st.sampled_from(ORIENTATIONS),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40)
+def test_no_slice_loses_all_of_its_lesion(
+    size: tuple[int, ...], turn: tuple[float, ...], orientation: str, seed: int
+) -> None:
+    array = (np.random.default_rng(seed).random(size) < 2 / np.prod(size)).astype(np.uint8)
+    mask = scan(array, (1, 1, 1), turn, orientation)
+    geometry = Geometry.plan(Grid.of(mask), spacing=(1, 1, 1), side=8)
+    plain, (planes, thin) = geometry.mask_slices(mask), geometry.lesion_slices(mask)
+    shown = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")).any(axis=(1, 2))
+    assert planes.any(axis=(1, 2)).tolist() == shown.tolist()
+    lost = shown & ~plain.any(axis=(1, 2))
+    assert thin == lost.sum()
+    assert (planes[~lost] == plain[~lost]).all()
+
+
+def test_a_thin_lesion_stays_where_it_is() -> None:
+    array = np.zeros((2, 100, 80), np.uint8)
+    array[1, 31, 17] = 1
+    mask = sitk.GetImageFromArray(array)
+    planes, thin = Geometry.plan(Grid.of(mask), spacing=(1, 1, 1), side=20).lesion_slices(mask)
+    assert thin == 1
+    assert np.argwhere(planes).tolist() == [[1, 31 // 5, (17 + 10) // 5]]

@@ -190,6 +190,23 @@ def test_labels_and_patients_that_no_import_knows_are_kept(tmp_path: Path) -> No
     assert [(row["patient"], row["label"]) for row in rows] == [("p7", "cyst")] * 2
 
 
+def test_columns_of_one_s_own_are_kept(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(source, out)
+    fill_in(out, age="61", **{"read by": "Ä, twice"})
+    before = run(source, out).rows
+    write_covid(source, "case3")
+    rows = run(source, out).rows
+    assert rows == read_rows(out)
+    assert rows[: len(before)] == before
+    assert {(row["study"], row["age"], row["read by"]) for row in rows} == {
+        ("case1", "61", "Ä, twice"),
+        ("case2", "61", "Ä, twice"),
+        ("case3", "", ""),
+    }
+    assert run(source, out).rows == rows
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

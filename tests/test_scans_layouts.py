@@ -34,7 +34,7 @@ def found(folder: Path, layout: LayoutName) -> tuple[list[Study], list[str]]:
 
 def parts(study: Study) -> tuple[str, list[str]]:
     assert isinstance(study, Scan)
-    files = (study.image, study.mask, study.region)
+    files = (study.image, *(study.masks or (None,)), study.region)
     return study.name, ["" if f is None else f.relative_to(study.source).as_posix() for f in files]
 
 
@@ -90,6 +90,18 @@ def test_folders_of_patients_are_part_of_the_name(tmp_path: Path) -> None:
     ]
 
 
+def test_several_masks_are_parts_of_one(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.nii", "masks/a.nii", "masks/a_2.nii", "images/b 1.nii")
+    make(tmp_path, "masks/b 1_1.nii", "images/c_1.nii", "masks/c_1.nii", "masks/d_1.nii")
+    studies, skipped = found(tmp_path, LayoutName.VOLUMES)
+    assert [parts(study) for study in studies] == [
+        ("a", ["images/a.nii", "masks/a.nii", "masks/a_2.nii", ""]),
+        ("b-1", ["images/b 1.nii", "masks/b 1_1.nii", ""]),
+        ("c_1", ["images/c_1.nii", "masks/c_1.nii", ""]),
+    ]
+    assert skipped == ["masks/d_1.nii: is a mask by its name, and no image shares its name"]
+
+
 def test_what_has_no_place_is_named(tmp_path: Path) -> None:
     make(tmp_path, "images/a.nii", "images/a.nrrd", "masks/b.nii", "images/c.nii")
     studies, skipped = found(tmp_path, LayoutName.VOLUMES)
@@ -110,6 +122,39 @@ def test_the_decathlon(tmp_path: Path) -> None:
         ("lung_002", ["imagesTs/lung_002.nii.gz", "", ""]),
     ]
     assert skipped == ["labelsTr/x.nii.gz: is the mask of no image in imagesTr"]
+
+
+def test_the_decathlon_s_folders_tell_without_their_table(tmp_path: Path) -> None:
+    make(tmp_path, "imagesTr/a_0000.nii", "labelsTr/a.nii", "imagesTs/b_0000.nii", "labelsTs/b.nii")
+    make(tmp_path, "labelsTs/c.nii")
+    studies, skipped = found(tmp_path, LayoutName.DECATHLON)
+    assert [parts(study) for study in studies] == [
+        ("a", ["imagesTr/a_0000.nii", "labelsTr/a.nii", ""]),
+        ("b", ["imagesTs/b_0000.nii", "labelsTs/b.nii", ""]),
+    ]
+    assert skipped == ["labelsTs/c.nii: is the mask of no image in imagesTs"]
+
+
+@pytest.mark.parametrize(
+    ("described", "modality"),
+    [
+        ({"modality": {"0": "MRI"}}, "MRI"),
+        ({"channel_names": {"0": "T2", "1": "ADC"}}, "T2"),
+        ({"modality": {"0": "CT"}, "name": "Lung"}, "CT"),
+        ({}, "CT"),
+    ],
+)
+def test_the_decathlon_tells_the_modality(
+    described: dict[str, object], modality: str, tmp_path: Path
+) -> None:
+    make(tmp_path, "imagesTr/a.nii")
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    (study,), _ = found(tmp_path, LayoutName.DECATHLON)
+    assert isinstance(study, Scan)
+    assert study.modality == modality
+    (tmp_path / "dataset.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"dataset\.json: is no JSON table of a dataset; mend it"):
+        found(tmp_path, LayoutName.DECATHLON)
 
 
 def test_nnunet_numbers_its_channels(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from data_support import noise, write_png
 from PIL import Image
 
 from pseudolabel_kit.data.manifest import Manifest
+from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.choices import LabelFrom, LayoutName
 from pseudolabel_kit.scans.importing import Imported, import_scans
 from pseudolabel_kit.scans.study import Settings
@@ -67,6 +68,37 @@ def test_masks_among_the_pictures_of_classes(tmp_path: Path) -> None:
     assert (imported.layout, imported.skipped) == (LayoutName.PICTURES, [])
     assert dataset.classes == ("benign", "normal")
     assert [row.has_mask for row in dataset.rows()] == [True, True, True]
+
+
+def test_every_mask_of_a_picture_counts(tmp_path: Path) -> None:
+    """As in BUSI, where some pictures have two or three."""
+    squares = np.zeros((3, 32, 32), np.uint8)
+    for number, plane in enumerate(squares):
+        plane[4:8, 10 * number : 10 * number + 4] = 255
+    write_png(tmp_path / "source" / "benign" / "benign (3).png", noise(32, 32))
+    for end, plane in zip(("", "_1", "_2"), squares, strict=True):
+        write_png(tmp_path / "source" / "benign" / f"benign (3)_mask{end}.png", plane)
+    imported, dataset = run(tmp_path / "source")
+    assert (imported.studies, imported.skipped) == (1, [])
+    np.testing.assert_array_equal(dataset.read(0).mask, squares.max(axis=0)[None] > 0)
+    write_png(tmp_path / "source" / "benign" / "benign (3)_mask_2.png", np.zeros((9, 9), np.uint8))
+    with pytest.raises(DataError, match=r"benign \(3\)_mask_2.png: 9x9 px; expected the 32x32"):
+        run(tmp_path / "source")
+
+
+def test_a_lesion_thinner_than_a_pixel_is_kept(tmp_path: Path) -> None:
+    thin, bold = np.zeros((2, 320, 320), np.uint8)
+    thin[101, 40:60] = 255
+    bold[100:140, 40:60] = 255
+    for name, mask in (("a", thin), ("b", bold)):
+        write_png(tmp_path / "source" / "images" / f"{name}.png", noise(320, 320))
+        write_png(tmp_path / "source" / "masks" / f"{name}.png", mask)
+    imported, dataset = run(tmp_path / "source")
+    assert imported.thin == 1
+    assert [row["label"] for row in imported.rows] == ["lesion", "lesion"]
+    assert np.argwhere(dataset.read(0).mask[0]).tolist() == [[10, 4], [10, 5]]
+    assert np.count_nonzero(dataset.read(1).mask) == 8
+    assert run(tmp_path / "source")[0].thin == 1
 
 
 def test_a_class_may_be_called_like_a_mask(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_folder_of_one_patient_is_no_class(name: str, tmp_path: Path) -> None:
     [lone] = [study for study in found(tree)[0] if mueller[0] in study.paths]
     assert skipped.reason.endswith(
         "(CT, 4 files): the folder of its class holds one patient alone, and its name may tell "
-        "who that is; fill in the column label by hand"
+        "who that is; import with --label-from none, and fill in the column label by hand"
     )
     assert lone.folder == ""
     assert nothing_of([name], tmp_path / "out")

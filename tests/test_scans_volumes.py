@@ -106,9 +106,43 @@ def nothing(path: Path) -> None:
 def test_what_is_not_one_scan(
     make: Callable[[Path], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / ("x.nrrd" if make is nothing else "x.nii")  # NIfTI's reader drops NaN
+    path = tmp_path / ("x.nrrd" if make is nothing else "x.nii")
     make(path)
     assert said in refused(path, capfd)
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_nan_in_nifti(
+    name: str, kind: type, hole: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its reader takes them for 0."""
+    holes = VOXELS.astype(kind)
+    write(placed(holes), tmp_path / name)
+    assert (sitk.GetArrayFromImage(read_volume(tmp_path / name, name)) == holes).all()
+    holes[-1, -1, -1] = hole
+    write(placed(holes), tmp_path / name)
+    assert "holds NaN or infinite voxels" in refused(tmp_path / name, capfd)
+
+
+def test_nan_in_nifti_of_another_byte_order(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.nii"
+    header = bytearray(352)
+    struct.pack_into(">i", header, 0, 348)
+    struct.pack_into(">8h", header, 40, 3, 20, 16, 6, 1, 1, 1, 1)
+    struct.pack_into(">2h", header, 70, 16, 32)
+    struct.pack_into(">8f", header, 76, *[1.0] * 8)
+    struct.pack_into(">f", header, 108, 352)
+    header[344:348] = b"n+1\0"
+    holes = VOXELS.astype(">f4").reshape(6, 16, 20)
+    path.write_bytes(header + holes.tobytes())
+    assert (sitk.GetArrayFromImage(read_volume(path, "x")) == holes).all()
+    holes[2, 3, 4] = np.nan
+    path.write_bytes(header + holes.tobytes())
+    assert "holds NaN or infinite voxels" in refused(path, capfd)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +222,7 @@ def masked(folder: Path, array: np.ndarray, *lesion: int) -> np.ndarray:
 
 def marked(folder: Path, name: str, *lesion: int) -> np.ndarray:
     study = Scan(
-        name="c", patient="", source=folder, image=folder / "ct.nrrd", mask=folder / name,
+        name="c", patient="", source=folder, image=folder / "ct.nrrd", masks=(folder / name,),
         region=folder / name,
     )  # fmt: skip
     settings = Settings(

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.scans.scan import window_of
-from pseudolabel_kit.scans.window import GREY, WINDOWS, Window
+from pseudolabel_kit.scans.window import GREY, WINDOWS, Window, wanted
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -26,7 +26,7 @@ def test_a_window_is_a_name_or_two_numbers() -> None:
     ("text", "said"),
     [
         ("lungs", "did you mean 'lung'"),
-        ("-600", "expected lung, mediastinal or LEVEL/WIDTH, as -600/1500"),
+        ("-600", "expected lung, mediastinal, percentile or LEVEL/WIDTH, as -600/1500"),
         ("1/2/3", "there is no window '1/2/3'"),
         ("-600/0", "expected a width above 0"),
         ("nan/5", "expected a width above 0"),
@@ -44,3 +44,16 @@ def test_grey_that_was_windowed_before_is_left_as_it_is() -> None:
     assert window_of(sitk.GetImageFromArray(np.array(grey, np.int16)), lung) == GREY
     assert window_of(sitk.GetImageFromArray(np.array(hu, np.int16)), lung) == lung
     assert GREY.grey(np.arange(256.0), 8).tolist() == list(range(256))
+
+
+def test_percentiles_are_a_scan_s_own_window() -> None:
+    percentiles = wanted("percentile")
+    values = np.arange(1001)
+    assert percentiles.of(values) == Window(500, 990)
+    assert percentiles.of(values * 3 - 7) == Window(1493, 2970)
+    grey = percentiles.of(values).grey(np.array([0.0, 5, 500, 995, 1000]), 8)
+    assert grey.tolist() == [0, 0, 128, 255, 255]
+    assert percentiles.of(np.full(9, 4)).grey(np.array([4.0]), 8).tolist() == [128]
+    low = sitk.GetImageFromArray(np.arange(200, dtype=np.int16).reshape(2, 10, 10))
+    assert window_of(low, percentiles) != GREY
+    assert wanted("lung") == WINDOWS["lung"]

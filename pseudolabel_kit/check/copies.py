@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from pseudolabel_kit.check.finding import Finding, Severity
-from pseudolabel_kit.check.greys import is_constant
 from pseudolabel_kit.check.measures import Measures, Told
-from pseudolabel_kit.data.hashing import BITS, VIEWS, Pair, equal_pairs, near_pairs
+from pseudolabel_kit.data.hashing import BITS, VIEWS, Group, alike, likeness
 from pseudolabel_kit.data.splits import Side, leaks
 from pseudolabel_kit.interfaces import Row
 
-ERROR: Severity = "error"
-WARNING: Severity = "warning"
+Cases: TypeAlias = Mapping[Group, tuple[int, set[int]]]
 FIXES = {
-    "across-sides": "leave one out, or give both one patient: plk data split keeps them together",
-    "with-two-labels": "decide which label is right, and leave the other image out",
-    "on-one-side": "leave one out, unless it is to count twice",
+    "across-sides": "keep those of one side, or draw anew: plk data split keeps copies together",
+    "with-two-labels": "decide which label is right, and leave the other images out",
+    "on-one-side": "leave all but one out, unless they are to count more than once",
 }
 
 
@@ -40,51 +37,60 @@ def patients(rows: Sequence[Row], sides: Sequence[Side]) -> Iterator[Finding]:
 def copies(
     rows: Sequence[Row], sides: Sequence[Side], measures: Measures, told: Told
 ) -> Iterator[Finding]:
-    """Images that are there twice, worst first: across sides, with two labels, or only so."""
-    flat = is_constant(measures)
-    equal = [pair for pair in equal_pairs(measures.digests) if not flat[pair.second]]
-    near = near_pairs(
+    """Images that are there several times: across sides, with two labels, or only so.
+
+    Whoever mends what is told of a group has mended it: all of its rows are named.
+    """
+    found = alike(
         measures.hashes,
-        owners=_numbers(i if row.patient is None else row.patient for i, row in enumerate(rows)),
-        kinds=_numbers((side, row.label) for side, row in zip(sides, rows, strict=True)),
+        digests=measures.digests,
+        owners=[i if row.patient is None else row.patient for i, row in enumerate(rows)],
         progress=lambda done, total: told("comparing images", done, total),
     )
-    near = [p for p in near if measures.digests[p.first] != measures.digests[p.second]]
-
-    def across(pair: Pair) -> bool:
-        return sides[pair.first] != sides[pair.second]
-
-    def contradict(pair: Pair) -> bool:
-        one, other = rows[pair.first].label, rows[pair.second].label
-        return one is not None and other is not None and one != other
-
-    def harmless(pair: Pair) -> bool:
-        return not across(pair) and not contradict(pair)
-
-    for alike, severity, pairs in (("copies", ERROR, equal), ("near-copies", WARNING, near)):
-        yield from _found(alike, "across-sides", severity, filter(across, pairs))
-        yield from _found(alike, "with-two-labels", severity, filter(contradict, pairs))
-    yield from _found("copies", "on-one-side", "note", filter(harmless, [*equal, *near]))
+    cases = {group: likeness(measures.hashes, group) for group in found}
+    groups = sorted(cases, key=lambda group: (cases[group][0], group))
+    labels = [row.label for row in rows]
+    harmless = set(groups)
+    for where, marks in (("across-sides", sides), ("with-two-labels", labels)):
+        odd = [group for group in groups if _differ(marks, group)]
+        harmless -= set(odd)
+        same = [group for group in odd if _differ_though_equal(marks, group, measures.digests)]
+        near = [group for group in odd if group not in same]
+        yield from _found("copies", where, "error", same, cases)
+        yield from _found("near-copies", where, "warning", near, cases)
+    alone = [group for group in groups if group in harmless]
+    yield from _found("copies", "on-one-side", "note", alone, cases)
 
 
-def _found(alike: str, where: str, severity: Severity, pairs: Iterable[Pair]) -> Iterator[Finding]:
-    if chosen := sorted(pairs, key=lambda pair: (pair.bits, pair)):
+def _differ(marks: Sequence[object], group: Iterable[int]) -> bool:
+    return len({marks[i] for i in group} - {None}) > 1
+
+
+def _differ_though_equal(marks: Sequence[object], group: Group, digests: Sequence[bytes]) -> bool:
+    """Whether rows whose very pixels are equal have different marks."""
+    by_pixels: dict[bytes, list[int]] = defaultdict(list)
+    for i in group:
+        by_pixels[digests[i]].append(i)
+    return any(_differ(marks, each) for each in by_pixels.values())
+
+
+def _found(
+    alike: str, where: str, severity: Severity, groups: Sequence[Group], cases: Cases
+) -> Iterator[Finding]:
+    if groups:
         yield Finding(
             kind=f"{alike}-{where}",
             severity=severity,
             said=f"{alike} {where.replace('-', ' ')}",
             fix=FIXES[where],
-            cases=tuple((pair.first, pair.second) for pair in chosen),
-            told=tuple(map(_likeness, chosen)),
+            cases=tuple(groups),
+            told=tuple(_told(*cases[group], several=len(group) > 2) for group in groups),
         )
 
 
-def _likeness(pair: Pair) -> str:
-    turned = f", {VIEWS[pair.view]}" if pair.view else ""
-    return f"{pair.bits} of {BITS} bits differ{turned}" if pair.bits or pair.view else ""
-
-
-def _numbers(keys: Iterable[object]) -> NDArray[np.int64]:
-    """Equal numbers for equal keys."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+def _told(bits: int, views: set[int], *, several: bool) -> str:
+    if not bits and views == {0}:
+        return ""
+    turned = ", ".join(VIEWS[view] for view in sorted(views - {0}))
+    how = f", {'some ' if several else ''}{turned}" if turned else ""
+    return f"{'up to ' if several else ''}{bits} of {BITS} bits differ{how}"

@@ -20,7 +20,7 @@ class Finding:
             probably is; note = worth a look.
         said: the fault, as a sentence's beginning.
         fix: what to do.
-        cases: the rows of each; one, or two that belong together.
+        cases: the rows of each; one, or several that belong together.
         told: what is known of each case beyond its rows, or "".
     """
 
@@ -33,8 +33,8 @@ class Finding:
 
     @property
     def amount(self) -> str:
-        """How many cases: "1 image", "12 pairs"."""
-        kind = "pair" if len(self.cases[0]) > 1 else "image"
+        """How many cases: "1 image", "12 pairs", "3 groups"."""
+        kind = ("image", "pair", "group")[min(max(map(len, self.cases)), 3) - 1]
         return f"{len(self.cases)} {kind}{'s' if len(self.cases) > 1 else ''}"
 
     @property

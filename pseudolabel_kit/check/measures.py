@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.interfaces import Batch
 
 CHUNK = 64  # rows in memory at a time
-MAPPED = 1024  # rows whose pages the system may keep for us; then they are let go
 SPECK = 1e-4  # share of the image; 5 px of 224 x 224
 Told = Callable[[str, int, int], None]
 Figures = NDArray[np.float64]
@@ -53,7 +52,7 @@ def measure(store: Store, told: Told) -> Measures:
     count = len(store.rows)
     digests: list[bytes] = []
     hashes, figures = [], []
-    for batch in _batches(store):
+    for batch in store.subset(range(count)).batches(CHUNK):
         here = store.rows[len(digests) : len(digests) + len(batch.image)]
         known = np.array([[row.has_mask, row.has_region] for row in here])
         figures.append(_figures(batch, masked=known[:, 0], regioned=known[:, 1]))
@@ -71,12 +70,6 @@ def measure(store: Store, told: Told) -> Measures:
         outside=outside,
         specks=specks,
     )
-
-
-def _batches(store: Store) -> Iterator[Batch]:
-    for start in range(0, len(store.rows), MAPPED):
-        rows = range(start, min(start + MAPPED, len(store.rows)))
-        yield from store.subset(rows).batches(CHUNK)
 
 
 def _figures(batch: Batch, masked: NDArray[np.bool_], regioned: NDArray[np.bool_]) -> Figures:

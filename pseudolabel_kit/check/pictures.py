@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudolabel_kit.check.check import Checked
-from pseudolabel_kit.check.finding import Finding
+from pseudolabel_kit.check.finding import Case, Finding
 from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.interfaces import Batch
 from pseudolabel_kit.report.thumbnails import (
@@ -22,6 +22,7 @@ from pseudolabel_kit.report.thumbnails import (
 
 REGION = (1.0, 0.7, 0.1)
 EACH = 12  # cases of a finding that are shown
+WITHIN = 6  # images of a case that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,15 @@ def _shown(checked: Checked, rows: Subset, finding: Finding) -> Shown:
     first = list(zip(finding.cases, finding.told, strict=True))[:EACH]
     return Shown(
         finding=finding,
-        cases=[([_picture(checked, rows, i) for i in case], told) for case, told in first],
+        cases=[_case(checked, rows, case, told) for case, told in first],
         more=len(finding.cases) - len(first),
     )
+
+
+def _case(checked: Checked, rows: Subset, case: Case, told: str) -> tuple[list[Picture], str]:
+    more = [f"{left} more images"] if (left := len(case) - WITHIN) > 0 else []
+    pictures = [_picture(checked, rows, i) for i in case[:WITHIN]]
+    return pictures, "; ".join(filter(None, [told, *more]))
 
 
 def _picture(checked: Checked, rows: Subset, row: int) -> Picture:

@@ -28,6 +28,7 @@ Examples:
   plk data check --data scans --json --set data.size=224
 """
 NAMED = 3  # cases of a finding that are named
+WITHIN = 6  # images of a case that are named
 STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -105,10 +106,12 @@ def _cases(checked: Checked, finding: Finding) -> Iterator[str]:
     store = checked.store
     for case, told in list(zip(finding.cases, finding.told, strict=True))[:NAMED]:
         named = []
-        for i in case:
+        for i in case[:WITHIN]:
             label = store.rows[i].label
             known = [checked.sides[i], *([] if label is None else [store.classes[label]])]
             named.append(f"{store.rows[i].name} ({', '.join(known)})")
+        if (rest := len(case) - WITHIN) > 0:
+            named.append(f"{rest} more")
         yield " = ".join(named) + (f": {told}" if told else "")
     if (more := len(finding.cases) - NAMED) > 0:
         yield f"and {more} more; --json names all"

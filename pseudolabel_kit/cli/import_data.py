@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 EPILOG = """
 \b
 Layouts, which are recognised:
-  decathlon  dataset.json, imagesTr and labelsTr; nnU-Net's, with _0000 channels
+  decathlon  imagesTr, labelsTr and dataset.json; nnU-Net's, with _0000 channels
   dicom      CT series, several in one tree, slices in any order
   volumes    NIfTI, NRRD or MHA, with lung and infection masks beside them
   coco       pictures, and JSON files that outline lesions in them
@@ -48,10 +49,14 @@ Layout: TypeAlias = Annotated[
     LayoutName | None, typer.Option(help="What SOURCE is; default: recognised.")
 ]
 WindowText: TypeAlias = Annotated[
-    str, typer.Option(help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH.")
+    str | None,
+    typer.Option(
+        help="HU that are shown: lung (default), mediastinal, LEVEL/WIDTH; percentile: without HU."
+    ),
 ]
 Spacing: TypeAlias = Annotated[
-    str, typer.Option(metavar="MM", help="Of the volume that is sliced: 1, or 1,1,2.5.")
+    str | None,
+    typer.Option(metavar="MM", help="Of the volume that is sliced: 1 (default), or 1,1,2.5."),
 ]
 Size: TypeAlias = Annotated[
     int, typer.Option(min=16, max=4096, help="Pixels a side; slices are padded to squares.")
@@ -82,8 +87,8 @@ def import_scans(
     ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to write.")],
     layout: Layout = None,
-    window: WindowText = "lung",
-    spacing: Spacing = "1",
+    window: WindowText = None,
+    spacing: Spacing = None,
     size: Size = 224,
     bits: Annotated[Bits, typer.Option(help="Of a grey value.")] = Bits.EIGHT,
     label_from: Classes = None,
@@ -98,12 +103,13 @@ def import_scans(
     from pseudolabel_kit.cli.display import progress_bar
     from pseudolabel_kit.scans import importing
     from pseudolabel_kit.scans.study import Settings
-    from pseudolabel_kit.scans.window import Window
+    from pseudolabel_kit.scans.window import wanted
 
+    given = {"--window": window, "--spacing": spacing, "--lesion": lesion}
     settings = Settings(
-        spacing=_spacing(spacing),
+        spacing=_spacing("1" if spacing is None else spacing),
         size=size,
-        window=Window.parse(window),
+        window=wanted("lung" if window is None else window),
         bits=int(bits),
         lesion=tuple(lesion or ()),
         label_from=label_from,
@@ -115,13 +121,14 @@ def import_scans(
             out,
             settings,
             layout=layout,
+            chosen=[name for name, value in given.items() if value is not None],
             jobs=jobs or importing.cores(),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for each in imported.skipped:
         console.err.print(f"skipped: {each.reason}", markup=False, soft_wrap=True)
-    console.out.print(_told(imported), markup=False, soft_wrap=True)
-    console.out.print(f"manifest: {out / importing.MANIFEST}", markup=False, soft_wrap=True)
+    for line in [*_told(imported, size), f"manifest: {out / importing.MANIFEST}"]:
+        console.out.print(line, markup=False, soft_wrap=True)
     raise typer.Exit(1 if imported.skipped else 0)
 
 
@@ -136,11 +143,17 @@ def _spacing(text: str) -> Triple:
     return x, y, z
 
 
-def _told(imported: Imported) -> str:
+def _told(imported: Imported, size: int) -> Iterator[str]:
     kept = f" ({imported.kept} done before)" if imported.kept else ""
     counts = Counter(row["label"] for row in imported.rows if row["label"])
     classes = "".join(f", {count} {label}" for label, count in sorted(counts.items()))
     skipped = f"; {len(imported.skipped)} skipped" if imported.skipped else ""
     noun = "study" if imported.studies == 1 else "studies"
     studies = f"{imported.layout}: {imported.studies} {noun}{kept}{skipped}"
-    return f"{studies}; {len(imported.rows)} images{classes}"
+    yield f"{studies}; {len(imported.rows)} images{classes}"
+    if imported.thin:
+        masked = sum(bool(row["mask"]) for row in imported.rows)
+        yield (
+            f"{imported.thin} of {masked} masks show a lesion thinner than a pixel at {size} px: "
+            "it is kept as the pixels that it touches"
+        )

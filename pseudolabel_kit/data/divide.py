@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from pseudolabel_kit.data.splits import Group, annotated, draw, hold_back, patients
@@ -106,18 +106,24 @@ class Shares:
 
 
 def divide(
-    rows: Sequence[Row], shares: Shares, seed: int, lesions: Sequence[bool] = ()
+    rows: Sequence[Row],
+    shares: Shares,
+    seed: int,
+    lesions: Sequence[bool] = (),
+    copies: Sequence[Group] = (),
 ) -> list[Split]:
     """The side of every row, by one seeded draw, stratified by class, mask and lesion.
 
-    A patient never stands on two of training, val and test. Labels go to whole patients, so
-    that a budget is missed by less than the largest of them; or, by image, to single ones.
+    A patient never stands on two of training, val and test, and of every class one stays to be
+    trained on. Labels go to whole patients, so that a budget is missed by less than the largest
+    of them; or, by image, to single ones.
 
     Args:
         rows: what is known of the images; splits that they name are not read.
         shares: what is asked for.
         seed: another one draws other patients.
         lesions: whether each row's mask shows a lesion.
+        copies: rows that show the same; patients who share one are drawn as one.
 
     Raises:
         ConfigError: the training side has less than the budget asks for, or no patients.
@@ -126,6 +132,7 @@ def divide(
         raise ConfigError(
             f"--labelled {shares.labelled}: no patient is known; expected images or a share"
         )
+    rows = _together(rows, copies)
     held = hold_back(rows, shares.val, shares.test, seed, lesions)
     able = [i for i, side in enumerate(held) if side is None and annotated(rows[i])]
     chosen = set(able)
@@ -136,6 +143,41 @@ def divide(
         drawn = draw(rows, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}
     return [side or ("labelled" if i in chosen else "unlabelled") for i, side in enumerate(held)]
+
+
+def _together(rows: Sequence[Row], copies: Sequence[Group]) -> Sequence[Row]:
+    """The rows, with one name for all patients who are bound by copies."""
+    owners = [
+        str(i) if row.patient is None else f"patient {row.patient}" for i, row in enumerate(rows)
+    ]
+    bound = {owner: owner for owner in owners}
+
+    def first(owner: str) -> str:
+        while bound[owner] != owner:
+            owner = bound[owner]
+        return owner
+
+    for group in copies:
+        for i in group:
+            bound[first(owners[i])] = first(owners[group[0]])
+    return [replace(row, patient=first(owner)) for row, owner in zip(rows, owners, strict=True)]
+
+
+def absent(rows: Sequence[Row], splits: Sequence[Split], classes: Sequence[str]) -> list[str]:
+    """Classes with too few patients for every side, and the sides that lack them."""
+    told = []
+    for label, name in enumerate(classes):
+        members = [i for i, row in enumerate(rows) if row.label == label]
+        here = {splits[i] for i in members}
+        lacking = [side for side in ("val", "test") if side in splits and side not in here]
+        if members and lacking:
+            count = len(patients(rows, members))
+            noun = "patient" if any(rows[i].patient for i in members) else "image"
+            told.append(
+                f"class '{name}' has {count} {noun}{'s' if count > 1 else ''}, none of them in "
+                f"{' and '.join(lacking)}"
+            )
+    return told
 
 
 def inexact(rows: Sequence[Row], splits: Sequence[Split], shares: Shares) -> list[str]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolabel_kit.data.hashing import Hashes, digest, hashed
 from pseudolabel_kit.data.pack import Progress
 from pseudolabel_kit.data.readers import read_image, read_mask
 from pseudolabel_kit.data.table import FILES, FileColumn, Line, read_table
 from pseudolabel_kit.errors import DataError, nearest
 from pseudolabel_kit.interfaces import Dataset, Row, Sample
+
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +174,40 @@ def shown_lesions(
         path = line.path("mask")
         return bool(path and read_mask(folder / path, line.where("mask")).any())
 
-    found: list[bool] = []
+    return list(_each(shown, lines, progress))
+
+
+def hashes(
+    lines: Sequence[Line], folder: Path, progress: Progress | None = None
+) -> tuple[list[bytes], Hashes]:
+    """What tells copies of images: digests of the pixels, and hashes of what they show.
+
+    Args:
+        lines: of a manifest.
+        folder: the manifest's.
+        progress: told (lines done, lines in all).
+
+    Raises:
+        DataError: an image is unreadable; names file and row.
+    """
+
+    def read(line: Line) -> tuple[bytes, Hashes]:
+        image = read_image(folder / line.image, line.where("image"))
+        return digest(image), hashed(image[None])
+
+    digests, found = zip(*_each(read, lines, progress), strict=True)
+    return list(digests), np.concatenate(found)
+
+
+def _each(
+    work: Callable[[Line], Told], lines: Sequence[Line], progress: Progress | None
+) -> Iterator[Told]:
+    """What a few threads tell of the lines, in their order."""
     with ThreadPoolExecutor() as pool:
-        for done, lesion in enumerate(pool.map(shown, lines), start=1):
-            found.append(lesion)
+        for done, told in enumerate(pool.map(work, lines), start=1):
+            yield told
             if progress:
                 progress(done, len(lines))
-    return found
 
 
 def _all_numbers(labels: Iterable[str]) -> bool:

@@ -1,10 +1,12 @@
-"""An .npy file that is written a row at a time."""
+"""An .npy file that is written a row at a time, and read by rows."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,6 +60,17 @@ class RowWriter:
     def _put(self, data: bytes) -> None:
         self._file.write(data)
         self.digest.update(data)
+
+
+def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """A copy of some rows of a memory-mapped array.
+
+    Their pages are let go at once: an epoch would otherwise keep the whole file resident.
+    """
+    copied: NDArray[Any] = np.take(array, rows, axis=0)
+    if sys.platform != "win32" and isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
+    return copied
 
 
 def _header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,16 +83,19 @@ def leaks(rows: Sequence[Row], sides: Sequence[Side]) -> Iterator[tuple[int, int
 def hold_back(
     rows: Sequence[Row], val: float, test: float, seed: int, lesions: Sequence[bool] = ()
 ) -> list[Split | None]:
-    """Put about these shares of the rows on `val` and `test`, whole patients; None is the rest."""
+    """Put about these shares of the rows on `val` and `test`, whole patients; None is the rest.
+
+    Of every class that is annotated, the rest keeps one patient at least.
+    """
     groups = patients(rows, range(len(rows)))
-    chosen = draw(rows, groups, test, seed, "test", lesions=lesions)
-    rest = [group for group in groups if group not in set(chosen)]
     share = min(1.0, val / (1 - test)) if test < 1 else 0.0
     held: list[Split | None] = [None] * len(rows)
-    for i in (i for group in chosen for i in group):
-        held[i] = "test"
-    for i in (i for group in draw(rows, rest, share, seed, "val", lesions=lesions) for i in group):
-        held[i] = "val"
+    sides: tuple[tuple[Split, float], ...] = (("test", test), ("val", share))
+    for side, fraction in sides:
+        drawn = draw(rows, groups, fraction, seed, side, lesions=lesions, keep_classes=True)
+        groups = [group for group in groups if group not in set(drawn)]
+        for i in (i for group in drawn for i in group):
+            held[i] = side
     return held
 
 
@@ -153,6 +156,7 @@ def draw(
     *,
     lesions: Sequence[bool] = (),
     size: Callable[[Group], int] = len,
+    keep_classes: bool = False,
 ) -> list[Group]:
     """Groups that hold about `fraction` of the rows in every stratum; at least one if above 0.
 
@@ -161,6 +165,7 @@ def draw(
     Args:
         lesions: whether each row's mask shows a lesion, where that is known: it stratifies too.
         size: what a group counts; its rows, unless given.
+        keep_classes: leave a group of every annotated class, though less is then drawn.
     """
     if fraction <= 0 or not groups:
         return []
@@ -168,15 +173,18 @@ def draw(
     strata: dict[tuple[int, bool, bool], list[Group]] = defaultdict(list)
     for group in (groups[i] for i in generator.permutation(len(groups))):
         strata[_stratum(rows, group, lesions)].append(group)
+    left = Counter(label for group in groups for label in _shown(rows, group) if keep_classes)
     drawn: list[Group] = []
     owed = 0.0  # what one stratum could not give in whole patients, the next one does
     for _, members in sorted(strata.items()):
         owed += fraction * sum(map(size, members))
         for group in members:
-            if size(group) <= 2 * owed:
+            if size(group) <= 2 * owed and _spared(rows, group, left):
                 drawn.append(group)
                 owed -= size(group)
-    return drawn or [max(strata.values(), key=len)[0]]
+                left.subtract(_shown(rows, group))
+    largest = max(strata.values(), key=len)
+    return drawn or [group for group in largest if _spared(rows, group, left)][:1]
 
 
 def annotated(row: Row) -> bool:
@@ -209,6 +217,16 @@ def _own_labels(row: Row, side: Split | None) -> bool:
 
 def _may_show_lesion(row: Row, lesion_classes: Sequence[int]) -> bool:
     return row.has_mask and (not lesion_classes or row.label in lesion_classes)
+
+
+def _shown(rows: Sequence[Row], group: Group) -> set[int | None]:
+    """The classes that could be learnt from a group; None = masks without one."""
+    return {rows[i].label for i in group if annotated(rows[i])}
+
+
+def _spared(rows: Sequence[Row], group: Group, left: Mapping[int | None, int]) -> bool:
+    """Whether a group is not the last of any class that is counted."""
+    return all(left.get(label, 0) != 1 for label in _shown(rows, group))
 
 
 def _stratum(rows: Sequence[Row], group: Group, lesions: Sequence[bool]) -> tuple[int, bool, bool]:

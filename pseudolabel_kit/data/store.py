@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolabel_kit.data import pack
+from pseudolabel_kit.data.rowfile import taken
 from pseudolabel_kit.interfaces import Batch, Dataset, Row
 
 Slots = NDArray[np.int64]
@@ -153,7 +154,7 @@ class Subset:
         """The rows at these positions, in this order, on a device."""
         at = np.asarray(positions, dtype=np.int64)
         rows = np.asarray(self.indices, dtype=np.int64)[at]
-        image = torch.from_numpy(np.take(self._images, rows, axis=0)).to(device)
+        image = torch.from_numpy(taken(self._images, rows)).to(device)
         top = 255 if self._images.dtype == np.uint8 else 65535
         label = torch.from_numpy(self._labels[at]).to(device)
         mask, has_mask = self._masks.take(at, absent=0, device=device)
@@ -199,7 +200,7 @@ class _Planes:
         kept = slots >= 0
         planes = np.full((len(at), *self.shape), absent, dtype=np.uint8)
         if self.array is not None and kept.any():
-            planes[kept] = np.take(self.array, slots[kept], axis=0)
+            planes[kept] = taken(self.array, slots[kept])
         moved = torch.from_numpy(planes).to(device)
         return moved.to(torch.float32), torch.from_numpy(slots != NONE).to(device)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pseudolabel_kit.data.hashing import digest, equal_pairs
+from pseudolabel_kit.data.hashing import digest, equal
 from pseudolabel_kit.data.splits import Splits
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.interfaces import Row
@@ -86,5 +86,5 @@ def same_images(store: Store, splits: Splits) -> list[tuple[int, int]]:
     measured = {i: side for side in ("val", "test") for i in getattr(splits, side)}
     subset = store.subset(range(len(store.rows)), labels=(), masks=False)
     digests = [digest(image) for batch in subset.batches(CHUNK) for image in batch.image.numpy()]
-    pairs = ((pair.first, pair.second) for pair in equal_pairs(digests))
+    pairs = ((group[0], i) for group in equal(digests) for i in group[1:])
     return [(a, b) for a, b in pairs if measured.get(a) != measured.get(b)]

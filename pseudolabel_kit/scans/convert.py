@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,18 @@ COLUMNS = ("image", "mask", "region", "label", "patient", "split", "study", "sli
 FOLDERS = {"image": "images", "mask": "masks", "region": "regions"}
 ASIDE = ".import"
 STUDIES = "studies"
+
+
+class Done(NamedTuple):
+    """A study that is done.
+
+    Attributes:
+        rows: of the manifest.
+        thin: slices whose lesion is thinner than a pixel.
+    """
+
+    rows: list[dict[str, str]]
+    thin: int
 
 
 def convert(study: Study, settings: Settings, out: Path) -> Skipped | None:
@@ -52,10 +64,10 @@ def convert(study: Study, settings: Settings, out: Path) -> Skipped | None:
     return None
 
 
-def rows_of(study: Study, out: Path) -> list[dict[str, str]]:
-    """The manifest's rows of a study that is done."""
-    rows: list[dict[str, str]] = _facts(study, out)["rows"]
-    return rows
+def done(study: Study, out: Path) -> Done:
+    """What the manifest and its reader are told of a study that is done."""
+    facts = _facts(study, out)
+    return Done(facts["rows"], facts.get("thin", 0))
 
 
 def is_done(study: Study, settings: Settings, out: Path) -> bool:

@@ -161,6 +161,32 @@ class Geometry:
         moved = _resample(mask, self.slices, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
         return np.asarray(sitk.GetArrayFromImage(moved), dtype=np.uint8)
 
+    def lesion_slices(self, mask: sitk.Image) -> tuple[NDArray[np.uint8], int]:
+        """As `mask_slices`, but no slice loses all of its lesion, and in how many it would.
+
+        What is thinner than a pixel can lie between the centres of all. Where a slice would be
+        empty for that, the pixels are marked that hold the centre of a voxel of the lesion.
+        """
+        planes: NDArray[np.uint8] = self.mask_slices(mask)
+        axial = self.source.axial()
+        voxels = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0
+        start = self.slices._axes.T @ (np.array(axial.origin) - self.slices.origin)  # mm
+        centres = [
+            np.rint((first + np.arange(n) * step) / own).clip(0, most - 1).astype(np.intp)
+            for first, n, step, own, most in zip(
+                start, axial.size, axial.spacing, self.slices.spacing, self.slices.size, strict=True
+            )
+        ]
+        heights = np.arange(len(planes)) * self.slices.spacing[2] - start[2]
+        nearest = (
+            np.floor(heights / axial.spacing[2] + 0.5).clip(0, len(voxels) - 1).astype(np.intp)
+        )
+        thin = np.flatnonzero(voxels.any(axis=(1, 2))[nearest] & ~planes.any(axis=(1, 2)))
+        for k in thin:
+            rows, columns = np.nonzero(voxels[nearest[k]])
+            planes[k, centres[1][rows], centres[0][columns]] = 1
+        return planes, len(thin)
+
     def back(self, slices: NDArray[Any]) -> sitk.Image:
         """Slices (D,H,W) as a volume on the grid `source`.
 

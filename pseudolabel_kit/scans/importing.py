@@ -17,7 +17,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.errors import ConfigError, DataError, RunError
 from pseudolabel_kit.files import LOCK, claimed, written_aside
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.convert import (
@@ -26,10 +26,10 @@ from pseudolabel_kit.scans.convert import (
     FOLDERS,
     STUDIES,
     convert,
+    done,
     is_done,
-    rows_of,
 )
-from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
+from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
 from pseudolabel_kit.scans.tree import Source, look_into
 
@@ -48,6 +48,7 @@ class Imported:
         studies: in the manifest.
         kept: of these, done by an import before.
         rows: of the manifest.
+        thin: how many of them show a lesion thinner than a pixel, which is kept as one.
         skipped: what was left out, and why.
     """
 
@@ -55,6 +56,7 @@ class Imported:
     studies: int
     kept: int
     rows: Sequence[dict[str, str]]
+    thin: int
     skipped: Sequence[Skipped]
 
 
@@ -64,30 +66,40 @@ def import_scans(
     settings: Settings,
     *,
     layout: LayoutName | None = None,
+    chosen: Sequence[str] = (),
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Imported:
     """Convert every study of a folder; those that are done already are kept.
 
-    So is what was filled into the manifest: splits, and patients and labels that are not known.
+    So is what was filled into the manifest: splits, patients and labels that are not known, and
+    columns of one's own.
 
     Args:
         source: see `pseudolabel_kit.scans.layouts`.
         out: the dataset folder, new or of an import that is to go on.
-        layout: None to recognise it.
+        layout: None to recognise it, and to name scans of another kind that are left out.
+        chosen: options that somebody chose, as "--window".
         jobs: processes.
         progress: told (studies done, studies in all).
 
     Raises:
+        ConfigError: an option was chosen that means nothing for this layout.
         DataError: the source holds no study that can be used, or `out` something else.
         RunError: `out` cannot be written, or another process imports into it.
     """
     _refuse_foreign(source, out)
     found = look_into(source, out / SALT)
-    layout = layout or recognised(found)
+    left = []
+    if layout is None:
+        layout = recognised(found)
+        left = left_out(found, layout)
+    if useless := [option for option in chosen if option in LAYOUTS[layout].useless]:
+        raise ConfigError(f"{useless[0]}: means nothing for the layout {layout}; leave it out")
     settings = replace(settings, label_from=settings.label_from or LAYOUTS[layout].label_from)
     with claimed(out, "another process is importing into it"):
-        return _import(found, out, settings, layout, jobs, progress)
+        imported = _import(found, out, settings, layout, jobs, progress)
+    return replace(imported, skipped=[*left, *imported.skipped])
 
 
 def cores() -> int:
@@ -107,20 +119,28 @@ def _import(
     waiting = [study for study in studies if not is_done(study, settings, out)]
     kept = len(studies) - len(waiting)
     broken = list[Skipped]()
-    for done, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
+    for number, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
         broken += [result] if result else []
-        progress(done, len(studies))
+        progress(number, len(studies))
     skipped += broken
     names = {each.name for each in broken}
     good = [study for study in studies if study.name not in names]
     if not good:
         first = f"; the first: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
-    filled = _filled_in(out / MANIFEST)
-    rows = [_carried(row, filled) for study in good for row in rows_of(study, out)]
-    _write_manifest(out, rows)
+    filled, added = _filled_in(out / MANIFEST)
+    finished = [done(study, out) for study in good]
+    rows = [_carried(row, filled, added) for each in finished for row in each.rows]
+    _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
-    return Imported(layout=layout, studies=len(good), kept=kept, rows=rows, skipped=skipped)
+    return Imported(
+        layout=layout,
+        studies=len(good),
+        kept=kept,
+        rows=rows,
+        thin=sum(each.thin for each in finished),
+        skipped=skipped,
+    )
 
 
 def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study], list[Skipped]]:
@@ -196,8 +216,8 @@ def _is_part(name: str) -> bool:
     return name.startswith(".") and name.endswith(".part")
 
 
-def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:
-    """The cells by image that a manifest has in columns that are filled in by hand.
+def _filled_in(manifest: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The cells of a manifest by image, and the columns that it has beyond an import's.
 
     Raises:
         DataError: it cannot be read, so that they would be lost.
@@ -209,27 +229,31 @@ def _filled_in(manifest: Path) -> dict[str, dict[str, str]]:
             header = [name.strip() for name in next(rows, [])]
             cells = [dict(zip(header, map(str.strip, row), strict=False)) for row in rows]
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
         raise DataError(f"{manifest}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error):
         raise DataError(f"{manifest}: is not CSV in UTF-8; {mend}") from None
     if "image" not in header:
         raise DataError(f"{manifest}: has no column 'image'; {mend}")
-    return {os.path.normpath(row["image"]): row for row in cells if row.get("image")}
+    added = [name for name in dict.fromkeys(header) if name and name not in COLUMNS]
+    return {os.path.normpath(row["image"]): row for row in cells if row.get("image")}, added
 
 
-def _carried(row: dict[str, str], filled: dict[str, dict[str, str]]) -> dict[str, str]:
+def _carried(
+    row: dict[str, str], filled: dict[str, dict[str, str]], added: Sequence[str]
+) -> dict[str, str]:
     """A row with what was filled in where the import, which knows no splits, knows nothing."""
     before = filled.get(os.path.normpath(row["image"]), {})
-    return row | {column: row[column] or before.get(column, "") for column in FILLED_IN}
+    columns = (*FILLED_IN, *added)
+    return row | {column: row.get(column) or before.get(column, "") for column in columns}
 
 
-def _write_manifest(out: Path, rows: Sequence[dict[str, str]]) -> None:
+def _write_manifest(out: Path, rows: Sequence[dict[str, str]], added: Sequence[str]) -> None:
     with (
         written_aside(out / MANIFEST) as aside,
         aside.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [*COLUMNS, *added])
         writer.writeheader()
         writer.writerows(rows)

@@ -31,25 +31,26 @@ class Picture(FileStudy):
         pixels = read_image(self.image, said)
         size, side = pixels.shape[1:], (settings.size, settings.size)
         check_side(said, pixels.shape, side)
-        mask, region = self.lesions(size), self._plane(self.region, size)
+        mask = self.lesions(size)
+        region = self._plane(self.region, size) if self.region else None
+        lesion, thin = (None, False) if mask is None else _lesion(_square(mask), settings.size)
         return Slices(
             images=_stored(np.clip(resize(_square(pixels), side), 0, 1), settings.bits)[None],
-            masks=None if mask is None else _nearest(_square(mask), settings.size)[None],
+            masks=None if lesion is None else lesion[None],
             regions=None if region is None else _nearest(_square(region), settings.size)[None],
-            facts={"size": size[::-1]},
+            facts={"size": size[::-1], "thin": int(thin)},
         )
 
     def lesions(self, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """The mask (H,W) of this size, or None.
+        """What any mask marks (H,W), or None where there is none.
 
         Raises:
-            DataError: it is no mask, or of another size.
+            DataError: one is no mask, or of another size.
         """
-        return self._plane(self.mask, size)
+        planes = [self._plane(path, size) for path in self.masks]
+        return np.logical_or.reduce(planes) if planes else None
 
-    def _plane(self, path: Path | None, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        if path is None:
-            return None
+    def _plane(self, path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
         plane: NDArray[np.bool_] = read_mask(path, self.said(path))[0]
         if plane.shape != size:
             (height, width), (expected_height, expected_width) = plane.shape, size
@@ -75,6 +76,17 @@ def _stored(pixels: NDArray[np.float32], bits: int) -> NDArray[Any]:
     levels: NDArray[Any] = np.rint(pixels * (65535 if deep else 255))
     stored = levels.astype(np.uint16 if deep else np.uint8)
     return stored[0] if grey else np.moveaxis(stored, 0, -1)
+
+
+def _lesion(plane: NDArray[np.bool_], side: int) -> tuple[NDArray[np.bool_], bool]:
+    """A mask resized; every pixel that it touches, where it would be lost, and whether it would."""
+    resized = _nearest(plane, side)
+    thin = bool(plane.any() and not resized.any())
+    if thin:
+        resized = np.zeros_like(resized)
+        rows, columns = np.nonzero(plane)
+        resized[rows * side // len(plane), columns * side // len(plane)] = True
+    return resized, thin
 
 
 def _nearest(plane: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

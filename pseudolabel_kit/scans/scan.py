@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
 from pseudolabel_kit.scans.study import FileStudy, Settings, Slices, Study
 from pseudolabel_kit.scans.volumes import MOST, read_volume, whole_numbers
-from pseudolabel_kit.scans.window import GREY, Window
+from pseudolabel_kit.scans.window import GREY, PERCENTILE, Wanted, Window
 
 CLOSE = 0.1  # voxels that two grids may be apart and still be one
 Marks: TypeAlias = Callable[[NDArray[Any]], NDArray[np.bool_]]
@@ -26,28 +26,32 @@ Marks: TypeAlias = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class Scan(FileStudy):
-    """A volume in a file, of HU or of grey values from 0 to 255."""
+    """A volume in a file, of HU or of grey values from 0 to 255.
+
+    Attributes:
+        modality: "CT", or another, whose values are no HU.
+    """
+
+    modality: str = "CT"
 
     def slices(self, settings: Settings) -> Slices:
         """Read all files and cut them alike."""
+        if self.modality.upper() != "CT" and isinstance(settings.window, Window):
+            raise DataError(
+                f"{self.said(self.image)}: is of modality {self.modality}, which has no HU; "
+                f"expected CT, or --window {PERCENTILE}"
+            )
         image = read_volume(self.image, self.said(self.image))
-        mask = self._beside(self.mask, Grid.of(image), settings.is_lesion)
-        region = self._beside(self.region, Grid.of(image), lambda values: values != 0)
+        mask = self._beside(self.masks, Grid.of(image), settings.is_lesion)
+        region = self._beside(filter(None, [self.region]), Grid.of(image), any_value)
         window = window_of(image, settings.window)
         return cut(image, settings, window, self.said(self.image), mask, region)
 
-    def _beside(self, path: Path | None, grid: Grid, marks: Marks) -> sitk.Image | None:
-        """A mask of 0 and 1; what it marks is told before anything is resampled."""
-        if path is None:
-            return None
-        mask = read_volume(path, self.said(path))
-        if not grid.farthest(Grid.of(mask)) <= CLOSE:
-            raise DataError(
-                f"{self.said(path)}: {_told(Grid.of(mask))}, another grid than the "
-                f"{_told(grid)} of its image"
-            )
-        marked = marks(whole_numbers(mask, self.said(path)))
-        return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
+    def _beside(self, paths: Iterable[Path], grid: Grid, marks: Marks) -> sitk.Image | None:
+        """What any mask marks, as 0 and 1."""
+        read = [read_mask(path, self.said(path), grid, marks) for path in paths]
+        marked = [sitk.GetArrayFromImage(mask) for mask in read]
+        return grid.place(sitk.GetImageFromArray(np.maximum.reduce(marked))) if marked else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,29 @@ class Series(Study):
     def slices(self, settings: Settings) -> Slices:
         """Put the slices in order and cut the volume that they are."""
         image = read_series(self.paths, self.said)
-        return cut(image, settings, settings.window, self.said)
+        window = settings.window.of(sitk.GetArrayViewFromImage(image))
+        return cut(image, settings, window, self.said)
+
+
+def read_mask(path: Path, said: str, grid: Grid, marks: Marks) -> sitk.Image:
+    """A mask of 0 and 1; what it marks is told before anything is resampled.
+
+    Raises:
+        DataError: it is no mask, or lies on another grid.
+    """
+    mask = read_volume(path, said)
+    if not grid.farthest(Grid.of(mask)) <= CLOSE:
+        raise DataError(
+            f"{said}: {_told(Grid.of(mask))}, another grid than the {_told(grid)} of its image"
+        )
+    marked = marks(whole_numbers(mask, said))
+    return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
+
+
+def any_value(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """What is marked where every value but 0 counts."""
+    marked: NDArray[np.bool_] = values != 0
+    return marked
 
 
 def cut(
@@ -93,22 +119,24 @@ def cut(
             f"{said}: {_told(geometry.source)} become {'x'.join(map(str, size))}; expected "
             f"{SMALLEST} or more a side and {MOST} in all: is its spacing in mm?"
         )
+    lesions, thin = (None, 0) if mask is None else geometry.lesion_slices(mask)
     return Slices(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
-        masks=None if mask is None else geometry.mask_slices(mask) != 0,
+        masks=None if lesions is None else lesions != 0,
         regions=None if region is None else geometry.mask_slices(region) != 0,
-        facts={"window": asdict(window), "geometry": geometry.to_json()},
+        facts={"window": asdict(window), "geometry": geometry.to_json(), "thin": thin},
     )
 
 
-def window_of(image: sitk.Image, wanted: Window) -> Window:
+def window_of(image: sitk.Image, wanted: Wanted) -> Window:
     """The window wanted, or that of all grey where no value can be air in HU.
 
     Archives mix scans in HU with scans that were windowed to 0..255 before: the air around a
     patient is below 0 in the first alone.
     """
     values = sitk.GetArrayViewFromImage(image)
-    return GREY if values.min() >= 0 and values.max() <= 255 else wanted
+    grey = isinstance(wanted, Window) and values.min() >= 0 and values.max() <= 255
+    return GREY if grey else wanted.of(values)
 
 
 def _told(grid: Grid) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pseudolabel_kit.scans.choices import LabelFrom
 from pseudolabel_kit.scans.geometry import Triple
-from pseudolabel_kit.scans.window import Window
+from pseudolabel_kit.scans.window import Wanted
 
 
 class Skipped(NamedTuple):
@@ -37,7 +37,7 @@ class Settings:
     Attributes:
         spacing: mm (x, y, z) of the volume that is cut into slices.
         size: pixels a side of a slice.
-        window: what of the HU is shown.
+        window: what of the HU, or of other values, is shown.
         bits: 8 or 16 of a grey value.
         lesion: the values of a mask that are lesion; empty means all but 0.
         label_from: where classes come from; None leaves it to the layout.
@@ -45,7 +45,7 @@ class Settings:
 
     spacing: Triple
     size: int
-    window: Window
+    window: Wanted
     bits: int
     lesion: tuple[int, ...]
     label_from: LabelFrom | None = None
@@ -115,19 +115,19 @@ class FileStudy(Study):
     Attributes:
         source: the folder that errors name files below.
         image: what is cut into slices.
-        mask: lesions, on the image's grid.
+        masks: lesions, on the image's grid; what any of them marks is one.
         region: lungs, on the image's grid.
     """
 
     source: Path
     image: Path
-    mask: Path | None = None
+    masks: tuple[Path, ...] = ()
     region: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Image, mask and region."""
-        return tuple(filter(None, (self.image, self.mask, self.region)))
+        """Image, masks and region."""
+        return (self.image, *self.masks, *filter(None, [self.region]))
 
     def said(self, path: Path) -> str:
         """How errors call a file."""

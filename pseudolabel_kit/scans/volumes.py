@@ -25,6 +25,9 @@ SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 MOST = 2**29  # voxels: 2 GiB of floats
 CHUNK = 2**20
 HEADER = 64 * 1024  # bytes that the header of a NRRD or MHA file may take
+NIFTI = (348, 540)  # bytes of a header, which it tells first
+FLOATS = {"16": 4, "64": 8}  # bytes of NIfTI's types of floats
+HOLES = "holds NaN or infinite voxels"
 WHOLE = 1e-3  # how far a mask's values may be from whole numbers
 _NRRD_END = re.compile(rb"\n\r?\n")
 _NRRD_ELSEWHERE = re.compile(rb"(?:^|[\r\n])[ \t\v\f]*data\s*file\s*:", re.I)
@@ -52,10 +55,10 @@ def read_volume(path: Path, said: str) -> sitk.Image:
         reader.ReadImageInformation()
         refuse_odd(reader.GetSize(), reader.GetNumberOfComponents(), said)
         if path.name.lower().endswith((".nii", ".nii.gz")):
-            _refuse_truncated(path, reader, said)
+            _refuse_holes(path, reader, said)
         image: sitk.Image = reader.Execute()
     if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
-        raise DataError(f"{said}: holds NaN or infinite voxels")
+        raise DataError(f"{said}: {HOLES}")
     return image
 
 
@@ -139,16 +142,23 @@ def _mha_keeps(file: BinaryIO) -> bool | None:
         return bool(_MHA_HERE.fullmatch(head, start, end)) and content.find(_MHA_LAST, end) < 0
 
 
-def _refuse_truncated(path: Path, reader: sitk.ImageFileReader, said: str) -> None:
-    """The library fills what a NIfTI file lacks with zeros, and says nothing."""
+def _refuse_holes(path: Path, reader: sitk.ImageFileReader, said: str) -> None:
+    """The library fills with zeros what a NIfTI file lacks, or holds as NaN, and says nothing."""
     voxels = np.prod(reader.GetSize(), dtype=np.int64) * int(reader.GetMetaData("bitpix")) // 8
-    expected = int(float(reader.GetMetaData("vox_offset"))) + int(voxels)
-    found = 0
+    start, kind = int(float(reader.GetMetaData("vox_offset"))), reader.GetMetaData("datatype")
+    expected, finite = start + int(voxels), True
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        while found < expected and (chunk := file.read(CHUNK)):
+        head = file.read(start)
+        order = "<" if int.from_bytes(head[:4], "little") in NIFTI else ">"
+        found = len(head)
+        while found < expected and (chunk := file.read(min(CHUNK, expected - found))):
             found += len(chunk)
+            if (bytes_each := FLOATS.get(kind)) and len(chunk) % bytes_each == 0:
+                finite &= bool(np.isfinite(np.frombuffer(chunk, f"{order}f{bytes_each}")).all())
     if found < expected:
         raise DataError(f"{said}: is truncated; it holds {found} of {expected} bytes")
+    if not finite:
+        raise DataError(f"{said}: {HOLES}")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
-"""Windows: which Hounsfield units become which grey values."""
+"""Windows: which values of a scan, in CT Hounsfield units, become which grey values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,17 @@ class Window:
         try:
             level, width = (float(part) for part in text.split("/"))
         except ValueError:
-            known = f"{', '.join(WINDOWS)} or LEVEL/WIDTH, as -600/1500"
+            known = f"{', '.join(WINDOWS)}, {PERCENTILE} or LEVEL/WIDTH, as -600/1500"
             raise ConfigError(
                 f"there is no window '{text}'{nearest(text, WINDOWS)}; expected {known}"
             ) from None
         if not (np.isfinite(level) and 0 < width < np.inf):
             raise ConfigError(f"window '{text}': expected a width above 0")
         return cls(level, width)
+
+    def of(self, values: NDArray[Any]) -> Window:
+        """The window that a scan of these values is shown in: this one."""
+        return self
 
     @property
     def black(self) -> float:
@@ -53,6 +57,38 @@ class Window:
         share = np.clip((values - self.black) / self.width, 0, 1)
         levels: NDArray[Any] = np.rint(share * (2**bits - 1))
         return levels.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """A window for values without a unit, as of MRI: between two percentiles of each scan.
+
+    Attributes:
+        low: what is black, from 0 to 100.
+        high: what is white, above `low`.
+    """
+
+    low: float
+    high: float
+
+    def of(self, values: NDArray[Any]) -> Window:
+        """The window that a scan of these values is shown in."""
+        black, white = np.percentile(values, (self.low, self.high)).tolist()
+        return Window((black + white) / 2, max(white - black, LEAST))
+
+
+LEAST = 1e-6  # width of a scan of one value
+PERCENTILE = "percentile"
+Wanted: TypeAlias = Window | Percentiles
+
+
+def wanted(text: str) -> Wanted:
+    """A window as `Window.parse` reads it, or "percentile".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return Percentiles(0.5, 99.5) if text == PERCENTILE else Window.parse(text)
 
 
 WINDOWS = {"lung": Window(-600, 1500), "mediastinal": Window(40, 400)}

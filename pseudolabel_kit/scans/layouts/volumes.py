@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pseudolabel_kit.scans.layouts.roles import belonging
+from pseudolabel_kit.scans.layouts.roles import side_by_side
 from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.study import Found
 from pseudolabel_kit.scans.tree import Source
@@ -15,18 +15,5 @@ def recognise(source: Source) -> bool:
 
 
 def find(source: Source) -> Found:
-    """A study for every image."""
-    together, skipped = belonging(source, SUFFIXES)
-    studies = [
-        Scan(
-            name=each.name,
-            patient=each.name,
-            folder=source.top(each.image),
-            source=source.folder,
-            image=each.image,
-            mask=each.mask,
-            region=each.region,
-        )
-        for each in together
-    ]
-    return studies, [*source.skipped, *skipped]
+    """A study for every image, of the patient that its name tells."""
+    return side_by_side(source, SUFFIXES, Scan, of_patients=True)
