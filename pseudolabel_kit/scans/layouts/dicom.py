@@ -45,14 +45,14 @@ class Lone(Series):
 
 def recognise(source: Source) -> bool:
     """Whether the source holds DICOM files."""
-    return any(_is_dicom(path) for path in source.files)
+    return any(is_dicom(path) for path in source.files)
 
 
 def find(source: Source) -> Found:
     """A study for every series of a patient; files that are no image are counted."""
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
     unread = 0
-    for path in filter(_is_dicom, source.files):
+    for path in filter(is_dicom, source.files):
         try:
             header = read_header(path, "")
         except DataError:
@@ -111,6 +111,7 @@ def _pseudonym(source: Source, identity: str) -> str:
     return hmac.new(source.salt, identity.encode(), hashlib.sha256).hexdigest()[:10]
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
     with path.open("rb") as file:
         return file.read(132)[128:] == MAGIC
