@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Card:
     stamp: str
     count: int
     lesion: float | None
-    classes: Sequence[tuple[str, int]]
+    classes: Mapping[str, int]
     thumbnail: str
 
 
@@ -48,7 +48,7 @@ def card(drawn: Drawn, stamp: str) -> Card:
         stamp=stamp,
         count=len(drawn.slices),
         lesion=sum(lesions) / len(lesions) if lesions else None,
-        classes=[(drawn.classes[i], n) for i, n in Counter(likeliest).most_common()],
+        classes={drawn.classes[i]: n for i, n in Counter(likeliest).most_common()},
         thumbnail=_thumbnail(drawn),
     )
 

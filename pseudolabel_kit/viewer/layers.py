@@ -12,7 +12,7 @@ import numpy as np
 from pseudolabel_kit.report.panels import title
 
 # From dark to pale, each of another hue: two maps can be told apart where both are on.
-MAPS = ("inferno", "PuBuGn_r", "RdPu_r", "YlGn_r", "PuBu_r", "YlOrBr_r")
+MAPS = ("inferno", "PuBu_r", "YlGn_r", "RdPu_r", "PuBuGn_r", "YlOrBr_r")
 OUTLINES = {"mask": "#ffffff", "truth": "#00e6ff"}  # as in every report
 
 

@@ -94,23 +94,26 @@ const picture = sheet(frame);
 
 async function draw() {
   const mine = ++turn;
+  canvas.dataset.settled = false;
   const slice = at;
   const shown = layers.filter((layer) => layer.box.checked && layer.fade.value > 0);
   const drawings = await Promise.all([sprite(`picture-${Math.floor(slice / each)}`),
     ...shown.map((layer) => drawing(layer, slice))]);
   if (mine !== turn) return; // another slice or overlay was asked for meanwhile
   await cut("picture", slice, picture);
+  if (mine !== turn) return;
   const paint = canvas.getContext("2d");
   const { width, height } = canvas;
   paint.imageSmoothingQuality = "high";
   paint.globalAlpha = 1;
+  paint.clearRect(0, 0, width, height);
   paint.drawImage(picture.canvas, 0, 0, width, height);
   shown.forEach((layer, i) => {
     paint.globalAlpha = layer.fade.value / 100;
     if (layer.kind === "map") paint.drawImage(drawings[i + 1], 0, 0, width, height);
     else trace(paint, drawings[i + 1], layer.colours[0]);
   });
-  canvas.dataset.drawn = slice + 1;
+  canvas.dataset.settled = true;
 }
 
 function trace(paint, path, colour) {
