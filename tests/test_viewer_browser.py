@@ -44,8 +44,10 @@ def test_the_middle_slice_is_shown_first_and_said(tab: Tab) -> None:
 
 
 MOVES = {
-    **{"ArrowRight": 9, "ArrowDown": 9, "j": 9, "ArrowLeft": 7, "ArrowUp": 7, "k": 7},
-    **{"Home": 1, "End": COUNT, "PageUp": 1, "PageDown": COUNT},
+    **dict.fromkeys(("ArrowRight", "ArrowDown", "j"), 9),
+    **dict.fromkeys(("ArrowLeft", "ArrowUp", "k"), 7),
+    **dict.fromkeys(("Home", "PageUp"), 1),
+    **dict.fromkeys(("End", "PageDown"), COUNT),
 }
 
 

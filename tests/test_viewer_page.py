@@ -46,7 +46,7 @@ def test_a_page_has_every_part() -> None:
         "decoder&#39;s probability",
         "pseudo label",
         "what is marked as lesion",
-        "truth: what experts drew",
+        "truth: the dataset&#39;s mask",
         'aria-live="polite"',
         'type="range" min="1" max="5"',
         "Inside",
@@ -97,7 +97,7 @@ def test_names_inject_nothing() -> None:
 
 def test_truth_that_was_not_asked_for_is_nowhere() -> None:
     text = written(drawn(truth=False))
-    assert "experts" not in text
+    assert "truth: " not in text
     assert "rue lesion" not in text
     assert all(each["truth"] is None and each["label"] is None for each in data(text)["slices"])
 

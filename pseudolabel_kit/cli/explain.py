@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pseudolabel_kit.engine.predict import Predictor
     from pseudolabel_kit.scans.study import Settings, Skipped
-    from pseudolabel_kit.viewer.inputs import Inputs
+    from pseudolabel_kit.viewer.inputs import Found
     from pseudolabel_kit.viewer.stack import Stack
     from pseudolabel_kit.viewer.writing import Written
 
@@ -44,32 +44,45 @@ Examples:
 """
 
 
+Inputs: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Scans, pictures, or datasets.")
+]
+Explainers: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
+]
+OneSide: TypeAlias = Annotated[
+    Side | None, typer.Option(help="Of a dataset, the images of one side alone.")
+]
+OnePatient: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of a dataset, those of one patient alone.")
+]
+Truth: TypeAlias = Annotated[
+    bool, typer.Option("--truth", help="Of a dataset, show its masks and classes too.")
+]
+WindowText: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH; default: as in training.",
+    ),
+]
+Spacing: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="MM", help="Of the volume that is sliced; default: as in training."),
+]
+
+
 @app.command(epilog=EPILOG)
 def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Scans, pictures, or datasets.")
-    ],
+    inputs: Inputs,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
-    explainer: Annotated[
-        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
-    ] = None,
-    split: Annotated[
-        Side | None, typer.Option(help="Of a dataset, the images of one side alone.")
-    ] = None,
-    patient: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a dataset, those of one patient alone.")
-    ] = None,
-    truth: Annotated[
-        bool, typer.Option("--truth", help="Of a dataset, show its masks and classes too.")
-    ] = False,
-    window: Annotated[
-        str | None,
-        typer.Option(metavar="HU", help="Of scans: lung, mediastinal, or LEVEL/WIDTH."),
-    ] = None,
-    spacing: Annotated[
-        str | None, typer.Option(metavar="MM", help="Of scans: 1, or 1,1,2.5; as in training.")
-    ] = None,
+    explainer: Explainers = None,
+    split: OneSide = None,
+    patient: OnePatient = None,
+    truth: Truth = False,
+    window: WindowText = None,
+    spacing: Spacing = None,
     checkpoint: Checkpoint = Which.BEST,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do studies again that are done already.")
@@ -101,7 +114,7 @@ def explain(
 
 
 def _settings(
-    found: Inputs, predictor: Predictor, window: str | None, spacing: str | None
+    found: Found, predictor: Predictor, window: str | None, spacing: str | None
 ) -> Settings | None:
     """How scans are read, where there are any."""
     if not found.studies:
@@ -117,7 +130,7 @@ def _settings(
 
 
 def _stacks(
-    found: Inputs, predictor: Predictor, narrowed: dict[str, Any], settings: Settings | None
+    found: Found, predictor: Predictor, narrowed: dict[str, Any], settings: Settings | None
 ) -> list[Stack]:
     from pseudolabel_kit.viewer import datasets, pictures, scans
     from pseudolabel_kit.viewer.stack import apart
@@ -138,8 +151,9 @@ def _tell(written: Written, skipped: Sequence[Skipped], out: Path) -> None:
     noun = "study" if count == 1 else "studies"
     kept = f" ({written.kept} done before)" if written.kept else ""
     left = f"; {len(skipped)} skipped" if skipped else ""
-    slices = sum(card.count for card in written.cards)
-    console.out.print(f"{count} {noun}{kept}{left}; {slices} slices", soft_wrap=True)
+    total = sum(card.count for card in written.cards)
+    slices = "slice" if total == 1 else "slices"
+    console.out.print(f"{count} {noun}{kept}{left}; {total} {slices}", soft_wrap=True)
     shown = written.index or (out / f"{written.cards[0].name}.html" if count else None)
     if shown:
         console.out.print(f"open: {shown}", markup=False, soft_wrap=True)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.errors import ConfigError, nearest
-
 if TYPE_CHECKING:
     from pseudolabel_kit.plugin.component import Kind
     from pseudolabel_kit.scans.geometry import Triple
@@ -35,12 +33,31 @@ Checkpoint: TypeAlias = Annotated[
 ]
 
 
+def spacing_of(text: str) -> Triple:
+    """A spacing (x, y, z) in mm of one number or three.
+
+    Raises:
+        ConfigError: it is no such text, or out of range.
+    """
+    from pseudolabel_kit.errors import ConfigError
+
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
+    if not all(0.01 <= value <= 100 for value in (x, y, z)):
+        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
+    return x, y, z
+
+
 def known_kind(word: str) -> Kind:
     """The kind of part that a word means.
 
     Raises:
         ConfigError: there is none; says what is nearest.
     """
+    from pseudolabel_kit.errors import ConfigError, nearest
     from pseudolabel_kit.plugin.component import KINDS
 
     for kind in KINDS:
@@ -50,19 +67,3 @@ def known_kind(word: str) -> Kind:
         f"there is no kind '{word}'{nearest(word.lower(), KINDS)}; "
         f"expected one of {', '.join(KINDS)}"
     )
-
-
-def spacing_of(text: str) -> Triple:
-    """The mm (x, y, z) that a text gives, "1" or "1,1,2.5".
-
-    Raises:
-        ConfigError: it gives none from 0.01 to 100.
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
-    if not all(0.01 <= value <= 100 for value in (x, y, z)):
-        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
-    return x, y, z

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.source import open_dataset
 from pseudolabel_kit.data.splits import assign
-from pseudolabel_kit.errors import DataError, nearest
-from pseudolabel_kit.interfaces import Dataset, Row, Split
+from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.interfaces import Dataset, Row, Sample, Split
 from pseudolabel_kit.viewer.inputs import manifest_of
 from pseudolabel_kit.viewer.stack import Slice, Stack
 
@@ -66,9 +68,7 @@ def _chosen(
     side = range(len(rows)) if split is None else getattr(assign(rows, config, config.seed), split)
     known = {row.patient for row in rows if row.patient is not None}
     if patient is not None and patient not in known:
-        raise DataError(
-            f"{config.source}: there is no patient '{patient}'{nearest(patient, known)}"
-        )
+        raise DataError(f"{config.source}: there is no patient '{patient}'")
     found = [i for i in side if patient is None or rows[i].patient == patient]
     if not found:
         of = f" of patient '{patient}'" if patient else ""
@@ -103,14 +103,19 @@ def _slices(dataset: Dataset, indices: Sequence[int], black: bool, truth: bool) 
     rows = dataset.rows()
     for i in indices:
         sample, label = dataset.read(i), rows[i].label
-        if black and sample.region is None:
-            raise DataError(
-                f"{os.path.basename(rows[i].name)}: has no region, and the run was trained on "
-                "images that are black outside it (data.region = black)"
-            )
-        image = sample.image * sample.region if black else sample.image
+        known = truth and sample.mask is not None
         yield Slice(
-            image=image,
-            truth=sample.mask.any(axis=0) if truth and sample.mask is not None else None,
+            image=_blackened(sample, rows[i].name) if black else sample.image,
+            truth=np.any(sample.mask, axis=0) if known else None,
             label=dataset.classes[label] if truth and label is not None else None,
         )
+
+
+def _blackened(sample: Sample, name: str) -> NDArray[np.float32]:
+    """An image as a run saw it that was trained on images black outside their regions."""
+    if sample.region is None:
+        raise DataError(
+            f"{name}: has no region, and the run was trained on images that are black outside "
+            "it (data.region = black)"
+        )
+    return sample.image * sample.region

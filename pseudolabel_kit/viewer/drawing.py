@@ -113,8 +113,10 @@ def _planes(
 ) -> dict[str, sprites.Bytes]:
     """Every layer's plane of each slice, by the layer's name."""
     found = {f"evidence/{name}": sprites.stepped(m) for name, m in answers.evidence.items()}
-    maps = {"decoder": answers.decoder, "label": answers.label, "mask": answers.marked}
+    maps = {"decoder": answers.decoder, "label": answers.label}
     found |= {name: sprites.stepped(m) for name, m in maps.items() if m is not None}
+    if answers.marked is not None:
+        found["mask"] = sprites.stepped(answers.marked)
     unknown = np.zeros(grid, dtype=bool)
     truth = np.stack([unknown if each is None else each for each in truths])
     return found | {"truth": sprites.stepped(truth)}

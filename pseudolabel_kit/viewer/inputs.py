@@ -12,7 +12,7 @@ from pseudolabel_kit.scans.study import Skipped, Study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class Found:
     """What was named; nothing of it is read yet.
 
     Attributes:
@@ -28,7 +28,7 @@ class Inputs:
     pictures: Sequence[Path]
 
 
-def find(inputs: Sequence[str], *, out: Path) -> Inputs:
+def find(inputs: Sequence[str], *, out: Path) -> Found:
     """Tell datasets, scans and pictures from each other.
 
     Args:
@@ -39,7 +39,7 @@ def find(inputs: Sequence[str], *, out: Path) -> Inputs:
     """
     datasets = [each for each in inputs if manifest_of(each) or _is_reference(each)]
     found = find_studies([Path(each) for each in inputs if each not in datasets], skip=out)
-    return Inputs(
+    return Found(
         datasets=datasets,
         studies=found.studies,
         skipped=found.skipped,

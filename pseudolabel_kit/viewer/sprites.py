@@ -34,7 +34,7 @@ def shown(image: NDArray[np.float32], size: tuple[int, int]) -> Bytes:
     return _bytes(np.moveaxis(fitted, 0, -1))
 
 
-def stepped(maps: NDArray[np.floating[Any]]) -> Bytes:
+def stepped(maps: NDArray[np.floating[Any] | np.bool_]) -> Bytes:
     """Maps in [0, 1] as bytes of 64 values, 0 and 255 among them.
 
     >>> stepped(np.array([0.0, 0.5, 1.0]))
