@@ -97,7 +97,7 @@ def test_names_inject_nothing() -> None:
 
 def test_truth_that_was_not_asked_for_is_nowhere() -> None:
     text = written(drawn(truth=False))
-    assert "truth: " not in text
+    assert "the dataset&#39;s mask" not in text
     assert "rue lesion" not in text
     assert all(each["truth"] is None and each["label"] is None for each in data(text)["slices"])
 
