@@ -52,7 +52,6 @@ def stacks(
     return [
         Stack(
             name=name,
-            count=len(indices),
             slices=partial(_slices, dataset, indices, config.region == "black", truth),
             stamp=f"{stamp} {indices} {truth}",
             truth=truth and any(rows[i].has_mask for i in indices),
@@ -99,7 +98,13 @@ def _named(source: str) -> Mapping[str, str]:
     }
 
 
-def _slices(dataset: Dataset, indices: Sequence[int], black: bool, truth: bool) -> Iterator[Slice]:
+def _slices(
+    dataset: Dataset, indices: Sequence[int], black: bool, truth: bool
+) -> tuple[int, Iterator[Slice]]:
+    return len(indices), _each(dataset, indices, black, truth)
+
+
+def _each(dataset: Dataset, indices: Sequence[int], black: bool, truth: bool) -> Iterator[Slice]:
     rows = dataset.rows()
     for i in indices:
         sample, label = dataset.read(i), rows[i].label

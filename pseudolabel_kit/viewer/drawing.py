@@ -69,14 +69,14 @@ def drawn(
     """Ask a run about every slice of a study, and draw what it answers.
 
     Args:
-        progress: told (slices done, slices in all; 0 where that is not known).
+        progress: told (slices done, slices in all).
 
     Raises:
         DataError: the study cannot be read, or does not suit the run.
         PluginError: a part fails; it is named.
     """
     found: Drawn | None = None
-    slices, task, done = iter(stack.slices()), predictor.task, 0
+    (count, slices), task, done = stack.slices(), predictor.task, 0
     while batch := list(islice(slices, sprites.EACH)):
         seed_everything(predictor.config.train.seed, "explain", done)
         images = [
@@ -86,7 +86,7 @@ def drawn(
         answers = answer(predictor, explainers, torch.from_numpy(np.stack(images)))
         found = found or _begun(stack, predictor, batch, answers)
         found.add(batch, answers)
-        progress(done := done + len(batch), stack.count)
+        progress(done := done + len(batch), count)
     if found is None:
         raise DataError(f"{stack.name}: holds no slices")
     return found

@@ -21,15 +21,14 @@ def stacks(images: Sequence[Path]) -> list[Stack]:
             name=folder.name,
             slices=partial(_slices, paths),
             stamp=_stamp(paths),
-            count=len(paths),
         )
         for folder, paths in folders.items()
     ]
 
 
-def _slices(paths: Sequence[Path]) -> Iterator[Slice]:
-    for path in paths:
-        yield Slice(image=read_image(path, str(path)), title=path.stem)
+def _slices(paths: Sequence[Path]) -> tuple[int, Iterator[Slice]]:
+    read = (Slice(image=read_image(path, str(path)), title=path.stem) for path in paths)
+    return len(paths), read
 
 
 def _stamp(paths: Sequence[Path]) -> str:

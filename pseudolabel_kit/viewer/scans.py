@@ -23,8 +23,8 @@ def stacks(studies: Sequence[Study], settings: Settings) -> list[Stack]:
     ]
 
 
-def _slices(study: Study, settings: Settings) -> Iterator[Slice]:
+def _slices(study: Study, settings: Settings) -> tuple[int, Iterator[Slice]]:
     images = study.slices(settings).images
     top = np.float32(np.iinfo(images.dtype).max)
-    for image in images:
-        yield Slice(image=np.moveaxis(np.atleast_3d(image), -1, 0).astype(np.float32) / top)
+    planes = (np.moveaxis(np.atleast_3d(image), -1, 0) for image in images)
+    return len(images), (Slice(image=plane.astype(np.float32) / top) for plane in planes)

@@ -89,8 +89,9 @@ function sort(button) {
 function mark() {
   for (const row of body.rows) {
     const current = Number(row.dataset.slice) === at;
-    row.toggleAttribute("aria-current", current);
+    row.removeAttribute("aria-current");
     if (!current) continue;
+    row.setAttribute("aria-current", "true");
     const box = body.closest(".tall");
     const top = row.offsetTop - box.querySelector("thead").offsetHeight;
     if (top < box.scrollTop) box.scrollTop = top;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,23 +34,23 @@ class Stack:
 
     Attributes:
         name: what it is called; see `apart`.
-        slices: reads them, one by one, in their order; raises DataError where it cannot.
+        slices: opens it, and says how many slices there are; they are read one by one, in
+            their order. Either raises DataError where it cannot.
         stamp: changes with what is read.
-        count: of its slices; 0 where it is not known before they are read.
         truth: whether the true lesion is shown, of some slice at least.
     """
 
     name: str
-    slices: Callable[[], Iterable[Slice]]
+    slices: Callable[[], tuple[int, Iterator[Slice]]]
     stamp: str
-    count: int = 0
     truth: bool = False
 
 
 def apart(stacks: Iterable[Stack]) -> list[Stack]:
     """Studies whose names can be those of files: each another, and none "index".
 
-    >>> named = [Stack(name=name, slices=list, stamp="") for name in ("a b", "A/b", "index")]
+    >>> def stack(name): return Stack(name=name, slices=lambda: (0, iter([])), stamp="")
+    >>> named = map(stack, ("a b", "A/b", "index"))
     >>> [stack.name for stack in apart(named)]
     ['a-b', 'A-b-2', 'index-2']
     """

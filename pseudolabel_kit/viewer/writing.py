@@ -54,7 +54,7 @@ def write_pages(
     """Write NAME.html for each study, and index.html where the folder holds several.
 
     Args:
-        told: (the study's name, slices done, slices in all; 0 where that is not known).
+        told: (the study's name, slices done, slices in all).
 
     Raises:
         RunError: a page is there that was made otherwise, or `out` cannot be written.
@@ -64,23 +64,20 @@ def write_pages(
         raise RunError(f"{out}: is a file; expected a folder for --out")
     stamps = {stack.name: _stamp(run, predictor, explainers, stack) for stack in stacks}
     with claimed(out, "another process writes explanations into it"):
-        known = {} if overwrite else _done(out, stamps)
-        cards, skipped = list(known.values()), list[Skipped]()
-        for stack in stacks:
-            if stack.name in known:
-                continue
+        cards = {} if overwrite else _done(out, stamps)
+        kept, skipped = len(cards), list[Skipped]()
+        for stack in (each for each in stacks if each.name not in cards):
             try:
                 study = drawn(predictor, explainers, stack, _naming(told, stack.name))
             except DataError as error:
                 skipped.append(Skipped(stack.name, str(error)))
                 continue
             write_text(_page(out, stack.name), page(study, run=named(run), step=predictor.step))
-            cards.append(card(study, stamps[stack.name]))
-            write_card(_card(out, stack.name), cards[-1])
-        order = [stack.name for stack in stacks]
+            cards[stack.name] = card(study, stamps[stack.name])
+            write_card(_card(out, stack.name), cards[stack.name])
         return Written(
-            cards=sorted(cards, key=lambda each: order.index(each.name)),
-            kept=len(known),
+            cards=[cards[stack.name] for stack in stacks if stack.name in cards],
+            kept=kept,
             skipped=skipped,
             index=_write_index(out, run),
         )
