@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.cli.options import spacing_of
 from pseudolabel_kit.scans.choices import Bits, LabelFrom, LayoutName
 
 if TYPE_CHECKING:
-    from pseudolabel_kit.scans.geometry import Triple
     from pseudolabel_kit.scans.importing import Imported
 
 EPILOG = """
@@ -101,7 +100,7 @@ def import_scans(
     from pseudolabel_kit.scans.window import Window
 
     settings = Settings(
-        spacing=_spacing(spacing),
+        spacing=spacing_of(spacing),
         size=size,
         window=Window.parse(window),
         bits=int(bits),
@@ -123,17 +122,6 @@ def import_scans(
     console.out.print(_told(imported), markup=False, soft_wrap=True)
     console.out.print(f"manifest: {out / importing.MANIFEST}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if imported.skipped else 0)
-
-
-def _spacing(text: str) -> Triple:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
-    if not all(0.01 <= value <= 100 for value in (x, y, z)):
-        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
-    return x, y, z
 
 
 def _told(imported: Imported) -> str:
