@@ -106,7 +106,12 @@ def settings_for(
             "(window lung, 1 mm); choose with --window and --spacing",
             stacklevel=2,
         )
-    return replace(settings, window=window or settings.window, spacing=spacing or settings.spacing)
+    return replace(
+        settings,
+        window=window or settings.window,
+        spacing=spacing or settings.spacing,
+        label_from=None,  # nobody knows the class of a new scan
+    )
 
 
 def _in_folder(folder: Path, skip: Path) -> Found:

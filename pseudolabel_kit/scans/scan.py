@@ -32,22 +32,12 @@ class Scan(FileStudy):
         """Read all files and cut them alike."""
         image = read_volume(self.image, self.said(self.image))
         mask = self._beside(self.mask, Grid.of(image), settings.is_lesion)
-        region = self._beside(self.region, Grid.of(image), lambda values: values != 0)
+        region = self._beside(self.region, Grid.of(image), any_value)
         window = window_of(image, settings.window)
         return cut(image, settings, window, self.said(self.image), mask, region)
 
     def _beside(self, path: Path | None, grid: Grid, marks: Marks) -> sitk.Image | None:
-        """A mask of 0 and 1; what it marks is told before anything is resampled."""
-        if path is None:
-            return None
-        mask = read_volume(path, self.said(path))
-        if not grid.farthest(Grid.of(mask)) <= CLOSE:
-            raise DataError(
-                f"{self.said(path)}: {_told(Grid.of(mask))}, another grid than the "
-                f"{_told(grid)} of its image"
-            )
-        marked = marks(whole_numbers(mask, self.said(path)))
-        return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
+        return None if path is None else read_mask(path, self.said(path), grid, marks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +61,27 @@ class Series(Study):
         """Put the slices in order and cut the volume that they are."""
         image = read_series(self.paths, self.said)
         return cut(image, settings, settings.window, self.said)
+
+
+def read_mask(path: Path, said: str, grid: Grid, marks: Marks) -> sitk.Image:
+    """A mask of 0 and 1; what it marks is told before anything is resampled.
+
+    Raises:
+        DataError: it is no mask, or lies on another grid.
+    """
+    mask = read_volume(path, said)
+    if not grid.farthest(Grid.of(mask)) <= CLOSE:
+        raise DataError(
+            f"{said}: {_told(Grid.of(mask))}, another grid than the {_told(grid)} of its image"
+        )
+    marked = marks(whole_numbers(mask, said))
+    return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
+
+
+def any_value(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """What is marked where every value but 0 counts."""
+    marked: NDArray[np.bool_] = values != 0
+    return marked
 
 
 def cut(

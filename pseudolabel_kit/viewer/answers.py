@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.label import explain, predict
 from pseudolabel_kit.engine.predict import Predictor
+from pseudolabel_kit.engine.readout import (
+    as_numpy,
+    class_probabilities,
+    lesion_probability,
+    marked_from,
+)
 from pseudolabel_kit.interfaces import Explainer, Prediction
 from pseudolabel_kit.isolate import isolated
-from pseudolabel_kit.losses import unbiased
 
 Planes = NDArray[np.float32]
 
@@ -63,35 +67,27 @@ def answer(predictor: Predictor, explainers: Mapping[str, Explainer], images: Te
         if pseudo.mask is not None and pseudo.mask_weight is not None:
             teaches = pseudo.mask_weight > 0
             label = _planes(pseudo.mask * teaches)
-            taught = _numpy(teaches.float().mean(dim=(1, 2, 3)))
+            taught = as_numpy(teaches.float().mean(dim=(1, 2, 3)))
     decoder = _decoder(predictor, prediction)
-    weight = predictor.task.background_weight
-    logits = prediction.class_logits
     return Answers(
-        probabilities=None if logits is None else _numpy(logits.float().softmax(dim=1)),
+        probabilities=class_probabilities(prediction),
         evidence={reference: _planes(found[reference].map) for reference in explainers},
         decoder=decoder,
-        # The decoder was trained with that weight: it says one half where this is reached.
-        marked=None if decoder is None else decoder >= weight / (1 + weight),
+        marked=None if decoder is None else decoder >= marked_from(predictor.task),
         label=label,
         taught=taught,
     )
 
 
 def _decoder(predictor: Predictor, prediction: Prediction) -> Planes | None:
-    """The probability of a lesion, the background's weight undone."""
-    if (logits := prediction.mask_logits) is None:
-        return None
-    if not predictor.config.loss.debias:
-        logits = unbiased(logits, predictor.task.background_weight)
-    return _planes(logits.float().sigmoid())
+    """The probability of a lesion; the parts may have been shown logits that are unbiased."""
+    task = predictor.task
+    if predictor.config.loss.debias:
+        task = replace(task, background_weight=1.0)
+    found = lesion_probability(prediction, task)
+    return None if found is None else found.max(axis=1)
 
 
 def _planes(maps: Tensor) -> Planes:
     """(B,H,W); of several mask channels the one that says most at each place."""
-    return _numpy(maps.amax(dim=1))
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = tensor.detach().to("cpu", torch.float32).numpy()
-    return found
+    return as_numpy(maps.amax(dim=1))

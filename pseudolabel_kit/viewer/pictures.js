@@ -65,7 +65,8 @@ async function coloured(layer, slice) {
 
 async function outlined(layer, slice) {
   const { data, width, height } = await values(layer.id, slice);
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[4 * (y * width + x)] > 127;
+  const inside = (x, y) =>
+    x >= 0 && y >= 0 && x < width && y < height && data[4 * (y * width + x)] > 127;
   const path = new Path2D();
   const line = (x, y, right, down) => { path.moveTo(x, y); path.lineTo(x + right, y + down); };
   for (let y = 0; y < height; y++) {
@@ -130,7 +131,8 @@ function trace(paint, path, colour) {
 }
 
 function fit() {
-  const room = Math.min(canvas.parentElement.clientWidth, (0.8 * innerHeight * frame[1]) / frame[0]);
+  const tallest = (0.8 * innerHeight * frame[1]) / frame[0];
+  const room = Math.min(canvas.parentElement.clientWidth, tallest);
   const wide = Math.round(Math.max(room, 240) * devicePixelRatio);
   if (canvas.width === wide) return;
   canvas.style.width = `${wide / devicePixelRatio}px`;

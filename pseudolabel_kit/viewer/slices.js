@@ -7,9 +7,10 @@ function curve(key, top, bottom, full) {
   let pen = "M";
   return slices.map((told, i) => {
     if (told[key] === null) { pen = "M"; return ""; }
+    const alone = pen === "M" && (slices[i + 1]?.[key] ?? null) === null;
     const step = `${pen}${across(i)} ${bottom - ((bottom - top) * told[key]) / full}`;
     pen = "L";
-    return pen === "L" && slices[i - 1]?.[key] == null && slices[i + 1]?.[key] == null ? `${step}h0.4` : step;
+    return alone ? `${step}h0.4` : step;
   }).join("");
 }
 
@@ -40,11 +41,8 @@ const cells = {
   lesion: (told) => share(told.lesion),
   truth: (told) => share(told.truth),
 };
-const rank = (key, i) => {
-  if (key === "slice") return i;
-  const value = key === "class" ? cells.class(slices[i]) : slices[i][key];
-  return value ?? null;
-};
+const ranks = { slice: (told, i) => i, class: cells.class };
+const largestFirst = ["lesion", "truth"]; // of the others, what is least comes first
 
 function rows() {
   slices.forEach((told, i) => {
@@ -71,18 +69,19 @@ function rows() {
 function sort(button) {
   const { key } = button.dataset;
   const head = button.closest("th");
-  const upward = ["slice", "inside", "overlap", "dice", "class", "label"].includes(key);
-  const now = head.getAttribute("aria-sort");
-  const way = now === "none" ? (upward ? "ascending" : "descending") : now === "ascending" ? "descending" : "ascending";
+  const before = head.getAttribute("aria-sort");
+  const up = before === "none" ? !largestFirst.includes(key) : before === "descending";
   for (const other of head.parentElement.cells) other.setAttribute("aria-sort", "none");
-  head.setAttribute("aria-sort", way);
-  const sign = way === "ascending" ? 1 : -1;
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const values = slices.map((told, i) => (ranks[key] ? ranks[key](told, i) : told[key]));
   const order = (a, b) => {
-    const [one, two] = [rank(key, Number(a.dataset.slice)), rank(key, Number(b.dataset.slice))];
-    if (one === null || two === null) return (one === null) - (two === null); // undefined comes last
-    return sign * (one < two ? -1 : one > two ? 1 : 0) || a.dataset.slice - b.dataset.slice;
+    const [one, two] = [values[a], values[b]];
+    if (one === null || two === null) return (one === null) - (two === null) || a - b; // last
+    if (one === two) return a - b;
+    return one < two === up ? -1 : 1;
   };
-  body.append(...[...body.rows].sort(order));
+  const byslice = new Map([...body.rows].map((row) => [Number(row.dataset.slice), row]));
+  body.append(...[...values.keys()].sort(order).map((i) => byslice.get(i)));
   mark();
 }
 

@@ -60,7 +60,7 @@ function hide() {
 }
 
 function fade(by) {
-  for (const layer of layers) if (layer.box.checked) layer.fade.value = Number(layer.fade.value) + by;
+  for (const { box, fade } of layers) if (box.checked) fade.value = Number(fade.value) + by;
   draw();
 }
 
@@ -69,7 +69,9 @@ const moves = {
   ArrowRight: () => at + 1, ArrowDown: () => at + 1, j: () => at + 1, PageDown: () => at + 10,
   Home: () => 0, End: () => count - 1,
 };
-const others = { 0: hide, "[": () => fade(-10), "]": () => fade(10), "?": () => $("help").showModal() };
+const others = {
+  0: hide, "[": () => fade(-10), "]": () => fade(10), "?": () => $("help").showModal(),
+};
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
