@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from predict_support import noise, train_tiny, write_image
 
-from pseudolabel_kit.cli import predict
+from pseudolabel_kit.cli import predicting
 from pseudolabel_kit.cli.main import call
 
 
@@ -59,7 +59,7 @@ def test_a_second_time_needs_overwrite(
 def test_many_images_are_counted_rather_than_listed(
     run: Path, scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "SHOWN", 1)
+    monkeypatch.setattr(predicting, "SHOWN", 1)
     assert call(["predict", str(run), "scans", "--out", "out"]) == 0
     shown = capsys.readouterr().out
     assert "x1" not in shown

@@ -52,7 +52,7 @@ def fill_in(out: Path, **cells: str) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    unlike = ("manifest.csv", ".lock")
+    unlike = ("manifest.csv", "import.json", ".lock")
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in unlike)
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_ino)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.cli.options import spacing_of
 from pseudolabel_kit.scans.choices import Bits, LabelFrom, LayoutName
 
 if TYPE_CHECKING:
-    from pseudolabel_kit.scans.geometry import Triple
     from pseudolabel_kit.scans.importing import Imported
 
 EPILOG = """
@@ -107,7 +106,7 @@ def import_scans(
 
     given = {"--window": window, "--spacing": spacing, "--lesion": lesion}
     settings = Settings(
-        spacing=_spacing("1" if spacing is None else spacing),
+        spacing=spacing_of("1" if spacing is None else spacing),
         size=size,
         window=wanted("lung" if window is None else window),
         bits=int(bits),
@@ -130,17 +129,6 @@ def import_scans(
     for line in [*_told(imported, size), f"manifest: {out / importing.MANIFEST}"]:
         console.out.print(line, markup=False, soft_wrap=True)
     raise typer.Exit(1 if imported.skipped else 0)
-
-
-def _spacing(text: str) -> Triple:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
-    if not all(0.01 <= value <= 100 for value in (x, y, z)):
-        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
-    return x, y, z
 
 
 def _told(imported: Imported, size: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pseudolabel_kit.plugin.component import Kind
+    from pseudolabel_kit.scans.geometry import Triple
 
 
 class Side(StrEnum):
@@ -30,6 +31,24 @@ class Which(StrEnum):
 Checkpoint: TypeAlias = Annotated[
     Which, typer.Option("--checkpoint", help="The best weights on val, or the last.")
 ]
+
+
+def spacing_of(text: str) -> Triple:
+    """A spacing (x, y, z) in mm of one number or three.
+
+    Raises:
+        ConfigError: it is no such text, or out of range.
+    """
+    from pseudolabel_kit.errors import ConfigError
+
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    x, y, z = values * 3 if len(values) == 1 else values if len(values) == 3 else (0, 0, 0)
+    if not all(0.01 <= value <= 100 for value in (x, y, z)):
+        raise ConfigError(f"--spacing {text}: expected mm, one number or three, as 1 or 1,1,2.5")
+    return x, y, z
 
 
 def known_kind(word: str) -> Kind:

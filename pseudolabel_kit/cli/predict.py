@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.cli.options import Checkpoint, Which
+from pseudolabel_kit.cli.options import Checkpoint, Which, spacing_of
+from pseudolabel_kit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
-    from pseudolabel_kit.engine.predictions import Answer
+    from pseudolabel_kit.scans.study import Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EPILOG = """
 \b
-Written into DIR, every picture in its image's own size:
+Written into DIR of scans, which are read as the run's dataset was imported:
+  studies.csv                 class, ml of lesion, share of the lung; a line a study
+  answers/STUDY.json          the same, and how it came about
+  slices/STUDY.csv            class and lesion of each axial slice
+  masks/STUDY.nii.gz          0 or 1, on the scan's own voxels
+  probabilities/STUDY.nii.gz  16 bit, 65535 = 1: the decoder's probability of a lesion
+  segmentations/STUDY.dcm     the mask as a DICOM segmentation (--seg)
+
+\b
+Written into DIR of pictures, each in its image's own size:
   classes.csv             image, predicted class, one probability column a class
   masks/NAME.png          0 or 255: what plk evaluate counts as lesion
   probabilities/NAME.png  16 bit, 65535 = 1: the decoder's probability of a lesion
@@ -28,73 +36,108 @@ Written into DIR, every picture in its image's own size:
   evidence/REF/NAME.png   an explainer's evidence over the grey image
 
 \b
+A patient's class is the mean over the tenth of the slices that look most like a lesion. A scan
+that cannot be used is named with the reason, and the exit code is 1. The same line goes on where
+it was stopped.
+
+\b
 Examples:
+  plk predict runs/first scan.nii.gz --out answers
+  plk predict runs/first hospital/ --out answers --seg
+  plk predict runs/first ct.nrrd --lungs lungs.nrrd --out answers --window=-500/1400
   plk predict runs/first scan.png --out predictions
   plk predict runs/first scans/ more/x.tif --out predictions --overwrite
   plk predict runs/first scans/ --out predictions --checkpoint last --batch-size 2
 """
-SHOWN = 20
+
+Inputs: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT",
+        help="NIfTI, NRRD or MHA volumes, DICOM series, PNG, JPEG, TIFF or NPY files, "
+        "or folders of them.",
+    ),
+]
+WindowText: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="HU that are shown: lung, mediastinal, LEVEL/WIDTH, or percentile; default: as in training.",
+    ),
+]
+Spacing: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="MM", help="Of the volume that is sliced; default: as in training."),
+]
+Lungs: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A lung mask of the one scan; default: those beside scans."),
+]
 
 
 @app.command(epilog=EPILOG)
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF or NPY files, or folders of them."),
-    ],
+    inputs: Inputs,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    window: WindowText = None,
+    spacing: Spacing = None,
+    lungs: Lungs = None,
+    seg: Annotated[
+        bool, typer.Option("--seg", help="Also write masks of DICOM series as segmentations.")
+    ] = False,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="Name the patient in them as the series does.")
+    ] = False,
     checkpoint: Checkpoint = Which.BEST,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images held in memory at once.")] = 8,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images or slices held in memory at once.")
+    ] = 8,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace outputs that are there already.")
     ] = False,
 ) -> None:
-    """Write masks, class scores and evidence for images.
+    """Write masks, class scores and evidence for images; masks, volumes and classes for scans.
 
     Images are resized to the run's size, and what is found is resized back.
     """
-    from pseudolabel_kit.cli import console
-    from pseudolabel_kit.cli.display import progress_bar
     from pseudolabel_kit.engine.images import find_images
+    from pseudolabel_kit.scans.inputs import find_studies, settings_for
+    from pseudolabel_kit.scans.window import wanted
 
-    found = find_images(images, skip=out)  # before torch is imported and weights are read
+    shown = None if window is None else wanted(window)
+    voxels = None if spacing is None else spacing_of(spacing)
+    found = find_studies(inputs, skip=out)  # before torch is imported and weights are read
+    pictures = find_images(found.pictures, skip=out)
+    _refuse(found.studies, lungs=lungs, seg=seg, keep_identity=keep_identity)
+    from pseudolabel_kit.answers.scanner import Scanner
+    from pseudolabel_kit.answers.segmentation import Segmenter
+    from pseudolabel_kit.cli import predicting
     from pseudolabel_kit.engine.predict import load
-    from pseudolabel_kit.engine.predictions import CLASSES, predict_files
 
     predictor = load(run, which=checkpoint.value)
-    with progress_bar() as bar:
-        task = bar.add_task("predicting", total=len(found))
-        answers = predict_files(
-            predictor,
-            found,
-            out,
+    skipped = list(found.skipped)
+    if found.studies:
+        scanner = Scanner(
+            predictor=predictor,
+            settings=settings_for(predictor.imported, window=shown, spacing=voxels),
+            lungs=lungs,
+            segmenter=Segmenter(keep_identity=keep_identity) if seg else None,
             batch_size=batch_size,
-            overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.out.print(_table(answers))
-    console.out.print(f"class scores: {out / CLASSES}", markup=False, soft_wrap=True)
-    console.out.print(f"pictures:     {out}", markup=False, soft_wrap=True)
+        skipped += predicting.scans(scanner, found.studies, out, overwrite=overwrite)
+    if pictures:
+        predicting.pictures(predictor, pictures, out, batch_size=batch_size, overwrite=overwrite)
+    predicting.say_skipped(skipped)
+    raise typer.Exit(1 if skipped else 0)
 
 
-def _table(answers: Sequence[Answer]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from pseudolabel_kit.report.words import figure
-
-    more = len(answers) - SHOWN
-    table = Table(caption=f"and {more} more images in classes.csv" if more > 0 else None)
-    table.add_column("image", overflow="fold")
-    table.add_column("class")
-    table.add_column("probability", justify="right")
-    table.add_column("lesion", justify="right")
-    for answer in answers[:SHOWN]:
-        table.add_row(
-            Text(answer.name),
-            Text(answer.predicted),
-            figure(answer.probabilities.get(answer.predicted)),
-            "–" if answer.lesion_share is None else f"{answer.lesion_share:.1%}",
-        )
-    return table
+def _refuse(
+    studies: Sequence[Study], *, lungs: Path | None, seg: bool, keep_identity: bool
+) -> None:
+    """Options that would be of no effect."""
+    if keep_identity and not seg:
+        raise ConfigError("--keep-identity is of DICOM segmentations; expected --seg with it")
+    for option, wanted in (("--seg", seg), ("--lungs", lungs is not None)):
+        if wanted and not studies:
+            raise ConfigError(f"{option} is of scans, and INPUT holds none; leave it out")

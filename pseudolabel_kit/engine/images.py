@@ -80,15 +80,20 @@ def open_image(path: Path, task: Task) -> ImageFile:
             run knows only grey.
     """
     pixels = read_image(path, str(path))
-    check_side(str(path), pixels.shape, task.size)
-    return ImageFile(
-        path=path,
-        grey=pixels.mean(axis=0),
-        fitted=np.clip(resize(_channels(path, pixels, task.channels), task.size), 0, 1),
-    )
+    return ImageFile(path=path, grey=pixels.mean(axis=0), fitted=fitted(pixels, task, str(path)))
 
 
-def _channels(path: Path, pixels: Pixels, expected: int) -> Pixels:
+def fitted(pixels: Pixels, task: Task, where: str) -> Pixels:
+    """An image (C,h,w) in [0, 1] as a run sees it, (C,H,W); `where` begins errors.
+
+    Raises:
+        DataError: as `open_image`.
+    """
+    check_side(where, pixels.shape, task.size)
+    return np.clip(resize(_channels(where, pixels, task.channels), task.size), 0, 1)
+
+
+def _channels(where: str, pixels: Pixels, expected: int) -> Pixels:
     if len(pixels) == expected:
         return pixels
     if len(pixels) == 1:
@@ -96,7 +101,9 @@ def _channels(path: Path, pixels: Pixels, expected: int) -> Pixels:
     if expected == 1 and (pixels == pixels[:1]).all():
         return pixels[:1]
     known = "grey images" if expected == 1 else f"images of {expected} channels"
-    raise DataError(f"{path} is in colour, but the run was trained on {known}; expected such a one")
+    raise DataError(
+        f"{where} is in colour, but the run was trained on {known}; expected such a one"
+    )
 
 
 def _inside(folder: Path, skip: Path) -> Iterator[Path]:

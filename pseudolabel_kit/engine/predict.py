@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -33,6 +34,8 @@ class Predictor:
     Attributes:
         task: classes, channels and the size (H, W) that images must have.
         step: after how many steps of training the weights were taken.
+        imported: how the run's data were made of scans, as `scans.inputs.settings_for` reads it;
+            None where they were not.
     """
 
     config: Config
@@ -41,6 +44,7 @@ class Predictor:
     model: nn.Module
     fabric: Fabric
     step: int
+    imported: Mapping[str, Any] | None
 
     def __call__(self, images: Tensor) -> Prediction:
         """Classify and segment images (B,C,H,W) in [0, 1].
@@ -98,7 +102,8 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
     """
     folder = RunFolder(Path(run))
     config = folder.config()
-    task = provenance.task(folder)
+    origin = provenance.read(folder)
+    task = provenance.task(origin)
     method = Method.build(config.method)
     model, states = make_model(config, method, task)
     found = _checkpoint(folder, which)
@@ -120,6 +125,7 @@ def load(run: str | PathLike[str], *, which: str = "best") -> Predictor:
         model=model.to(fabric.device).eval(),
         fabric=fabric,
         step=found.progress.step,
+        imported=origin.get("imported"),
     )
 
 

@@ -24,16 +24,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.images import ImageFile, Pixels, open_image, output_names
 from pseudolabel_kit.engine.predict import Predictor
+from pseudolabel_kit.engine.readout import (
+    as_numpy,
+    class_probabilities,
+    lesion_probability,
+    marked_from,
+)
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
 from pseudolabel_kit.interfaces import Prediction
-from pseudolabel_kit.losses import unbiased
 from pseudolabel_kit.report.overlays import overlay
 
 CLASSES = "classes.csv"
@@ -117,12 +121,9 @@ def _answer(
     batch = torch.from_numpy(np.stack([image.fitted for image in opened]))
     prediction, evidence = predictor.explain(batch)
     scores = _class_scores(prediction, predictor.task.classes)
-    weight = predictor.task.background_weight
-    probability = None
-    if prediction.mask_logits is not None:
-        probability = _numpy(unbiased(prediction.mask_logits.float(), weight).sigmoid())
-    marked = weight / (1 + weight)  # where the decoder, trained with that weight, says one half
-    maps = {reference: _numpy(each.map) for reference, each in evidence.items()}
+    probability = lesion_probability(prediction, predictor.task)
+    marked = marked_from(predictor.task)
+    maps = {reference: as_numpy(each.map) for reference, each in evidence.items()}
     for i, (image, name) in enumerate(zip(opened, names, strict=True)):
         mine = None if probability is None else _in_own_size(image, probability[i])
         shown = {r: _in_own_size(image, each[i]).max(axis=0) for r, each in maps.items()}
@@ -138,10 +139,10 @@ def _answer(
 
 def _class_scores(prediction: Prediction, classes: Sequence[str]) -> list[dict[str, float]]:
     """Each row's probabilities by class; empty where the model does not classify."""
-    if prediction.class_logits is None:
+    scores = class_probabilities(prediction)
+    if scores is None:
         return [{} for _ in range(len(prediction.need_masks("plk predict")))]
-    scores = prediction.class_logits.float().softmax(dim=1).tolist()
-    return [dict(zip(classes, row, strict=True)) for row in scores]
+    return [dict(zip(classes, row, strict=True)) for row in scores.tolist()]
 
 
 def _pictures(
@@ -218,7 +219,3 @@ def _write_classes(path: Path, answers: Sequence[Answer]) -> None:
         for answer in answers:
             scores = [f"{p:.6f}" for p in answer.probabilities.values()]
             writer.writerow([answer.image, answer.predicted, *scores])
-
-
-def _numpy(tensor: Tensor) -> Pixels:
-    return tensor.detach().float().cpu().numpy()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 
 from pseudolabel_kit.config import Config
 from pseudolabel_kit.data import pack
+from pseudolabel_kit.data.imported import import_settings
 from pseudolabel_kit.data.splits import SPLITS, Splits
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.engine.cost import device_name
@@ -42,6 +44,7 @@ def provenance(
         "seed": config.train.seed,
         "split_hash": splits.hash,
         "data_hash": data_hash(store, splits),
+        "imported": import_settings(config.data.source),
         "rows": {side: len(getattr(splits, side)) for side in SPLITS},
         "patients": {
             side: len({store.rows[i].patient for i in getattr(splits, side)} - {None})
@@ -87,9 +90,9 @@ def read(folder: RunFolder) -> dict[str, Any]:
         raise RunError(f"{path}: cannot be read; expected the file that plk train wrote") from None
 
 
-def task(folder: RunFolder) -> Task:
-    """What a run is about."""
-    return TypeAdapter(Task).validate_python(read(folder)["task"])
+def task(origin: Mapping[str, Any]) -> Task:
+    """What a run is about, by its provenance."""
+    return TypeAdapter(Task).validate_python(origin["task"])
 
 
 def require_same_data(

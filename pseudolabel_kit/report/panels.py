@@ -107,7 +107,7 @@ def _panels(arrays: Mapping[str, NDArray[Any]], i: int) -> Iterator[Panel]:
             trace(picture, map_ >= 0.5, MARKED)
         if lesion is not None:
             trace(picture, lesion, TRUTH)
-        yield Panel(title=_title(name), source=encoded(picture))
+        yield Panel(title=title(name), source=encoded(picture))
 
 
 def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -116,7 +116,7 @@ def _maps(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     return evidence + answers + [name for name in arrays if name.startswith(_LABEL)]
 
 
-def _title(array: str) -> str:
+def title(array: str) -> str:
     """What "evidence/ig:steps=8" is: "integrated gradients, steps=8"."""
     name, *options = array.removeprefix(_EVIDENCE).removeprefix(_LABEL).split(":")
     return ANSWERS.get(array) or ", ".join([EVIDENCE.get(name, name), *options])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -10,15 +11,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from pseudolabel_kit.data import imported as record
 from pseudolabel_kit.errors import ConfigError, DataError, RunError
-from pseudolabel_kit.files import LOCK, claimed, written_aside
+from pseudolabel_kit.files import LOCK, claimed, write_text, written_aside
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.convert import (
     ASIDE,
@@ -31,11 +33,10 @@ from pseudolabel_kit.scans.convert import (
 )
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
-from pseudolabel_kit.scans.tree import Source, look_into
+from pseudolabel_kit.scans.tree import SALT, Source, look_into
 
 MANIFEST = "manifest.csv"
-SALT = ".salt"
-OURS = frozenset({MANIFEST, SALT, LOCK, ASIDE, STUDIES, *FOLDERS.values()})
+OURS = frozenset({MANIFEST, record.FILE, SALT, LOCK, ASIDE, STUDIES, *FOLDERS.values()})
 FILLED_IN = ("split", "patient", "label")
 
 
@@ -131,6 +132,7 @@ def _import(
     filled, added = _filled_in(out / MANIFEST)
     finished = [done(study, out) for study in good]
     rows = [_carried(row, filled, added) for each in finished for row in each.rows]
+    write_text(out / record.FILE, json.dumps(asdict(settings), indent=1) + "\n")
     _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
     return Imported(

@@ -80,16 +80,26 @@ def read_header(path: Path, said: str) -> Header:
     )
 
 
+def in_order(paths: Sequence[Path], said: str) -> list[Header]:
+    """The headers of a series' slices, by their places along the first one's normal.
+
+    Raises:
+        DataError: as `read_header` does.
+    """
+    headers = [read_header(path, said) for path in paths]
+    normal = headers[0].direction[:, 2]
+    return sorted(headers, key=lambda header: float(header.position @ normal))
+
+
 def read_series(paths: Sequence[Path], said: str) -> sitk.Image:
     """The volume of a series in HU: slope and intercept are applied.
 
     Raises:
         DataError: it is no evenly spaced stack of CT slices; says why.
     """
-    headers = [read_header(path, said) for path in paths]
+    headers = in_order(paths, said)
     _refuse_mixed(headers, said)
     normal = headers[0].direction[:, 2]
-    headers.sort(key=lambda header: float(header.position @ normal))
     positions = np.stack([header.position for header in headers])
     distance = _distance(positions @ normal, said)
     _refuse_tilt(positions, normal, said)

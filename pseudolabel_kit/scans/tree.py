@@ -12,6 +12,7 @@ from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.files import written_aside
 from pseudolabel_kit.scans.study import Skipped
 
+SALT = ".salt"
 SALT_BYTES = 32
 
 

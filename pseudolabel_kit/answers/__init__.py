@@ -1,0 +1,1 @@
+"""What a trained run says of whole scans: masks, volumes, classes."""

@@ -1,0 +1,125 @@
+"""Scans through a trained run, one at a time: answered, kept from before, or skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pseudolabel_kit.answers.answer import Answer
+from pseudolabel_kit.answers.folder import AnswerFolder
+from pseudolabel_kit.answers.scanner import Scanner
+from pseudolabel_kit.errors import ConfigError, DataError
+from pseudolabel_kit.files import claimed
+from pseudolabel_kit.scans.study import FileStudy, Skipped, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What was done.
+
+    Attributes:
+        answers: in the order of the studies.
+        kept: how many of them were there before.
+        skipped: studies that cannot be used.
+    """
+
+    answers: Sequence[Answer]
+    kept: int
+    skipped: Sequence[Skipped]
+
+
+def predict_studies(
+    scanner: Scanner,
+    studies: Sequence[Study],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Answered:
+    """Answer scans into a folder; see `answers.folder`.
+
+    A study whose answer is there, of the same files by the same weights and settings, is kept.
+
+    Args:
+        overwrite: replace what else is there.
+        progress: told (studies done, studies in all).
+
+    Raises:
+        ConfigError: what is wanted cannot be made of these studies.
+        DataError: no study can be used.
+        RunError: an output is there already, or cannot be written.
+    """
+    seen = [_without_truth(study) for study in studies]
+    _refuse(scanner, seen)
+    folder = AnswerFolder(out)
+    answers: list[Answer] = []
+    skipped: list[Skipped] = []
+    kept = 0
+    with claimed(out, "another process is predicting into it"):
+        before = _before(scanner, seen, folder, overwrite=overwrite)
+        try:
+            for done, study in enumerate(seen, start=1):
+                found = before.get(study.name) or _answered(scanner, study, folder)
+                kept += study.name in before
+                if isinstance(found, Skipped):
+                    skipped.append(found)
+                else:
+                    answers.append(found)
+                progress(done, len(seen))
+        finally:
+            folder.tabulate(scanner.maker)
+    if not answers:
+        raise DataError(
+            f"none of {len(skipped)} studies can be used; the first: {skipped[0].reason}"
+        )
+    return Answered(answers=answers, kept=kept, skipped=skipped)
+
+
+def _answered(scanner: Scanner, study: Study, folder: AnswerFolder) -> Answer | Skipped:
+    try:
+        return scanner.answer(study, folder)
+    except DataError as error:
+        return Skipped(study.name, str(error))
+    except OSError as error:  # a file that has gone since it was found
+        return Skipped(study.name, f"{study.name}: {error.strerror}")
+
+
+def _before(
+    scanner: Scanner, studies: Sequence[Study], folder: AnswerFolder, *, overwrite: bool
+) -> dict[str, Answer]:
+    """The answers that are there already; what else is there is refused before any work."""
+    found: dict[str, Answer] = {}
+    for study in studies:
+        with contextlib.suppress(OSError):  # a file has gone: the study will be skipped
+            if answer := folder.answer(study.name, scanner.stamp(study)):
+                found[study.name] = answer
+                continue
+        inputs = (*study.files, *filter(None, [scanner.lungs]))
+        folder.refuse(study.name, inputs, overwrite=overwrite)
+    return found
+
+
+def _without_truth(study: Study) -> Study:
+    """A scan apart from a lesion mask that lies beside it, which is of no use here."""
+    return replace(study, masks=()) if isinstance(study, FileStudy) else study
+
+
+def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
+    if scanner.segmenter is not None:
+        scanner.segmenter.require(studies)
+    if scanner.lungs is not None and len(studies) != 1:
+        raise ConfigError(
+            f"--lungs {scanner.lungs}: is of one scan, but {len(studies)} are to be predicted; "
+            "lay lung masks beside them, or predict one"
+        )
+    blackened = scanner.predictor.config.data.region == "black"
+    bare = any(getattr(study, "region", None) is None for study in studies)
+    if blackened and bare and scanner.lungs is None:
+        warnings.warn(
+            "the run was trained on images that are black outside the lungs (data.region = "
+            "black), and not every scan has a lung mask beside it; see --lungs",
+            stacklevel=3,
+        )

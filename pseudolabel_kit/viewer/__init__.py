@@ -1,0 +1,1 @@
+"""A page a study: its slices, what a run answers to them, and the evidence for it."""

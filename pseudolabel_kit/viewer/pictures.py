@@ -1,0 +1,36 @@
+"""Picture files as studies: those of a folder are the slices of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from pseudolabel_kit.data.readers import read_image
+from pseudolabel_kit.viewer.stack import Slice, Stack
+
+
+def stacks(images: Sequence[Path]) -> list[Stack]:
+    """One study for each folder that holds some of the images, called as the folder is."""
+    folders: dict[Path, list[Path]] = {}
+    for image in images:
+        folders.setdefault(Path(os.path.abspath(image)).parent, []).append(image)
+    return [
+        Stack(
+            name=folder.name,
+            slices=partial(_slices, paths),
+            stamp=_stamp(paths),
+        )
+        for folder, paths in folders.items()
+    ]
+
+
+def _slices(paths: Sequence[Path]) -> tuple[int, Iterator[Slice]]:
+    read = (Slice(image=read_image(path, str(path)), title=path.stem) for path in paths)
+    return len(paths), read
+
+
+def _stamp(paths: Sequence[Path]) -> str:
+    states = ((path.name, path.stat()) for path in paths)
+    return repr([(name, state.st_size, state.st_mtime_ns) for name, state in states])

@@ -1,0 +1,98 @@
+"""Scans that a command line names, and how they are read for a run."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from predict_support import noise, write_image
+from scans_support import chest, write, write_covid, write_series
+
+from pseudolabel_kit.data.imported import FILE, import_settings
+from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.scans.importing import import_scans
+from pseudolabel_kit.scans.inputs import DEFAULTS, find_studies, settings_for
+from pseudolabel_kit.scans.scan import Scan
+from pseudolabel_kit.scans.window import WINDOWS
+
+IMAGE = chest().image
+
+
+def names(*paths: Path, out: Path) -> list[str]:
+    return [study.name for study in find_studies(paths, skip=out).studies]
+
+
+def test_a_volume_is_a_study_by_its_name(tmp_path: Path) -> None:
+    write(IMAGE, tmp_path / "a.nii.gz", tmp_path / "b.nrrd", tmp_path / "c.mha")
+    files = [tmp_path / name for name in ("a.nii.gz", "b.nrrd", "c.mha")]
+    assert names(*files, out=tmp_path / "out") == ["a", "b", "c"]
+    assert names(tmp_path, out=tmp_path / "out") == ["a", "b", "c"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_volumes_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write(IMAGE, one / "ct.nii.gz", two / "ct.nii.gz")
+    inputs = [one / "ct.nii.gz", two / "ct.nii.gz", two]  # the last two are the same
+    assert names(*inputs, out=tmp_path) == ["ct", "two-ct"]
+
+
+def test_masks_beside_volumes_come_with_them(tmp_path: Path) -> None:
+    source = write_covid(tmp_path / "covid", "case1")
+    (study,) = find_studies([source], skip=tmp_path / "out").studies
+    assert isinstance(study, Scan)
+    assert study.region == source / "Lung_Mask" / "case1.nii.gz"
+
+
+def test_series_have_pseudonyms_that_stay(tmp_path: Path) -> None:
+    series = tmp_path / "Doe_Jane"
+    files = write_series(series / "1", IMAGE) + write_series(series / "2", IMAGE, uid="1.2.826.2")
+    in_folder = names(series, out=tmp_path / "out")
+    assert len(set(in_folder)) == 2
+    assert names(*files, out=tmp_path / "out") == in_folder
+    assert not any("Doe" in name or "4711" in name for name in in_folder)
+
+
+def test_what_holds_no_scan_is_left_to_the_reader_of_pictures(tmp_path: Path) -> None:
+    picture = write_image(tmp_path / "pictures" / "x.png", noise(20, 20))
+    write(IMAGE, tmp_path / "scan.nii")
+    found = find_studies([picture, picture.parent, tmp_path / "scan.nii"], skip=tmp_path / "out")
+    assert found.pictures == [picture, picture.parent]
+    assert [study.name for study in found.studies] == ["scan"]
+
+
+def test_outputs_are_no_inputs(tmp_path: Path) -> None:
+    write(IMAGE, tmp_path / "x.nii.gz", tmp_path / "out" / "x" / "mask.nii.gz")
+    assert names(tmp_path, out=tmp_path / "out") == ["x"]
+
+
+def test_a_path_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.nii: there is no such file or folder"):
+        find_studies([tmp_path / "gone.nii"], skip=tmp_path / "out")
+
+
+def test_scans_are_read_as_the_dataset_was_imported(tmp_path: Path) -> None:
+    settings = replace(DEFAULTS, spacing=(8, 8, 10), size=24, window=WINDOWS["mediastinal"])
+    import_scans(write_covid(tmp_path / "covid", "case1"), tmp_path / "data", settings)
+    noted = import_settings(str(tmp_path / "data" / "manifest.csv"))
+    assert noted == import_settings(str(tmp_path / "data"))
+    assert replace(settings_for(noted), label_from=None) == settings
+    other = settings_for(noted, window=WINDOWS["lung"], spacing=(1, 1, 2))
+    assert (other.window, other.spacing, other.size) == (WINDOWS["lung"], (1, 1, 2), 24)
+
+
+def test_without_an_import_its_defaults_are_warned_of(tmp_path: Path) -> None:
+    assert import_settings(str(tmp_path)) is None
+    with pytest.warns(UserWarning, match="not made by plk data import"):
+        assert settings_for(None) == DEFAULTS
+    with warnings.catch_warnings():
+        settings_for(None, window=WINDOWS["lung"], spacing=(1, 1, 1))
+
+
+def test_settings_that_were_damaged_are_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"window": "wide"}))
+    with pytest.raises(RunError, match="import settings cannot be read"):
+        settings_for(import_settings(str(tmp_path)))
