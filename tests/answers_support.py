@@ -27,9 +27,7 @@ class Threshold:
     """Lesion where grey is above one half; an image's class is lesion by its share of it."""
 
     def __init__(self, side: int = 32, *, classes: Sequence[str] = ("lesion", "healthy")) -> None:
-        self.task = Task(
-            channels=1, size=(side, side), classes=tuple(classes), lesion_classes=(0,)
-        )
+        self.task = Task(channels=1, size=(side, side), classes=tuple(classes), lesion_classes=(0,))
         self.config = Config()
         self.model = torch.nn.Linear(1, 1)
         self.model.requires_grad_(False).weight.fill_(1)
