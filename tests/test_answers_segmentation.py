@@ -118,6 +118,13 @@ def test_an_empty_mask_is_a_segmentation_too(tmp_path: Path) -> None:
     assert not pydicom.dcmread(file).pixel_array.any()
 
 
+def test_it_changes_no_number(tmp_path: Path) -> None:
+    plain = scanner()
+    assert plain.maker == replace(plain, segmenter=Segmenter()).maker
+    (study,) = series(tmp_path)
+    assert plain.stamp(study) != replace(plain, segmenter=Segmenter()).stamp(study)
+
+
 def test_only_series_can_have_one(tmp_path: Path) -> None:
     study = volume(tmp_path / "x.nii.gz", ball())
     with pytest.raises(ConfigError, match="--seg: x is no DICOM series"):

@@ -50,7 +50,7 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
         skip: where outputs go: what lies in it is left out. The salt of pseudonyms is kept there.
 
     Raises:
-        DataError: a path is missing, or a folder cannot be read.
+        DataError: a path is missing or cannot be read.
     """
     studies: list[tuple[Path, Study]] = []
     skipped: list[Skipped] = []
@@ -59,6 +59,8 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
+        if not os.access(path, os.R_OK):
+            raise DataError(f"{path}: cannot be read; expected permission")
         if path.is_dir():
             found, left = _in_folder(path, skip)
             studies += [(path, study) for study in found]
