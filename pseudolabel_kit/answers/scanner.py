@@ -50,7 +50,6 @@ class Scanner:
             "step": self.predictor.step,
             "weights": _digest(self.predictor.model),
             "settings": asdict(self.settings),
-            "segmenter": None if self.segmenter is None else asdict(self.segmenter),
         }
 
     @cached_property
@@ -59,12 +58,13 @@ class Scanner:
         return hashlib.sha256(json.dumps(self.made_by).encode()).hexdigest()
 
     def stamp(self, study: Study) -> str:
-        """A hash of all that a study's answer depends on.
+        """A hash of all that a study's files depend on.
 
         Raises:
             OSError: a file has gone.
         """
         digest = hashlib.sha256(f"{self.maker} {study.stamp(self.settings)}".encode())
+        digest.update(f" {self.segmenter}".encode())
         if self.lungs is not None:
             status = self.lungs.stat()
             digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())

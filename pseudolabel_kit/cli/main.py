@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": "Measure a trained run on one side of the split.",
     "audit": "Judge evidence and pseudo labels on a trained run.",
     "compare": "Train methods with several seeds and say how they differ.",
-    "predict": "Write masks, class scores and evidence for images.",
+    "predict": "Write masks, volumes and classes for scans and images.",
     "explain": "Show a study's slices with answers and evidence, as a page.",
     "plugins": "List, show and check parts; begin one of your own.",
     "data": "Make a dataset of scans; describe, check and split one.",
@@ -40,7 +40,7 @@ Examples:
   plk audit runs/first --fuser sharpen,fixmatch
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
-  plk predict runs/first scans/ --out predictions
+  plk predict runs/first scan.nii.gz --out answers
   plk explain runs/first scan.nii.gz --out explained
   plk plugins show sharpen
   plk plugins new fuser my-fuser                  a package of your own

@@ -74,6 +74,19 @@ Lungs: TypeAlias = Annotated[
     typer.Option(metavar="FILE", help="A lung mask of the one scan; default: those beside scans."),
 ]
 
+Seg: TypeAlias = Annotated[
+    bool, typer.Option("--seg", help="Also write masks of DICOM series as segmentations.")
+]
+KeepIdentity: TypeAlias = Annotated[
+    bool, typer.Option("--keep-identity", help="Name the patient in them as the series does.")
+]
+BatchSize: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Images or slices held in memory at once.")
+]
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace outputs that are there already.")
+]
+
 
 @app.command(epilog=EPILOG)
 def predict(
@@ -83,21 +96,13 @@ def predict(
     window: WindowText = None,
     spacing: Spacing = None,
     lungs: Lungs = None,
-    seg: Annotated[
-        bool, typer.Option("--seg", help="Also write masks of DICOM series as segmentations.")
-    ] = False,
-    keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="Name the patient in them as the series does.")
-    ] = False,
+    seg: Seg = False,
+    keep_identity: KeepIdentity = False,
     checkpoint: Checkpoint = Which.BEST,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images or slices held in memory at once.")
-    ] = 8,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace outputs that are there already.")
-    ] = False,
+    batch_size: BatchSize = 8,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Write masks, class scores and evidence for images; masks, volumes and classes for scans.
+    """Write masks, volumes and classes for scans and images.
 
     Images are resized to the run's size, and what is found is resized back.
     """

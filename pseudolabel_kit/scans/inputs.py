@@ -50,7 +50,7 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
         skip: where outputs go: what lies in it is left out. The salt of pseudonyms is kept there.
 
     Raises:
-        DataError: a path is missing, or a folder cannot be read.
+        DataError: a path is missing or cannot be read.
     """
     studies: list[tuple[Path, Study]] = []
     skipped: list[Skipped] = []
@@ -59,6 +59,8 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
+        if not os.access(path, os.R_OK):
+            raise DataError(f"{path}: cannot be read; expected permission")
         if path.is_dir():
             found, left = _in_folder(path, skip)
             studies += [(path, study) for study in found]
@@ -91,27 +93,27 @@ def settings_for(
     Raises:
         RunError: what is noted are no such settings.
     """
-    settings = DEFAULTS
-    if imported is not None:
-        try:
-            settings = TypeAdapter(Settings).validate_python(imported)
-        except ValidationError:
-            raise RunError(
-                "provenance.json: its import settings cannot be read; expected what plk data "
-                "import noted"
-            ) from None
-    elif window is None or spacing is None:
-        warnings.warn(
-            "the run's data were not made by plk data import, so scans are read by its defaults "
-            "(window lung, 1 mm); choose with --window and --spacing",
-            stacklevel=2,
-        )
-    return replace(
-        settings,
-        window=window or settings.window,
-        spacing=spacing or settings.spacing,
+    settings = replace(
+        DEFAULTS if imported is None else _noted(imported),
         label_from=None,  # nobody knows the class of a new scan
     )
+    if imported is None and (window is None or spacing is None):
+        warnings.warn(
+            "the run's data were not made by plk data import, so what is not said of scans is as "
+            "by its defaults: --window lung, --spacing 1",
+            stacklevel=2,
+        )
+    return replace(settings, window=window or settings.window, spacing=spacing or settings.spacing)
+
+
+def _noted(imported: Mapping[str, Any]) -> Settings:
+    try:
+        return TypeAdapter(Settings).validate_python(imported)
+    except ValidationError:
+        raise RunError(
+            "provenance.json: its import settings cannot be read; expected what plk data import "
+            "noted"
+        ) from None
 
 
 def _in_folder(folder: Path, skip: Path) -> Found:
