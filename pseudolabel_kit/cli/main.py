@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "Judge evidence and pseudo labels on a trained run.",
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, class scores and evidence for images.",
+    "export": "Write the network as one file, ONNX or torch, that needs nothing else.",
     "plugins": "List, show and check parts; begin one of your own.",
     "data": "Make a dataset of scans; describe, check and split one.",
 }
@@ -40,6 +41,7 @@ Examples:
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
   plk predict runs/first scans/ --out predictions
+  plk export runs/first --onnx lesions.onnx
   plk plugins show sharpen
   plk plugins new fuser my-fuser                  a package of your own
 """
