@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, volumes and classes for scans and images.",
     "explain": "Show a study's slices with answers and evidence, as a page.",
+    "export": "Write the network as one file, ONNX or torch, that needs nothing else.",
     "plugins": "List, show and check parts; begin one of your own.",
     "data": "Make a dataset of scans; describe, check and split one.",
 }
@@ -42,6 +43,7 @@ Examples:
   plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
   plk predict runs/first scan.nii.gz --out answers
   plk explain runs/first scan.nii.gz --out explained
+  plk export runs/first --onnx lesions.onnx
   plk plugins show sharpen
   plk plugins new fuser my-fuser                  a package of your own
 """
