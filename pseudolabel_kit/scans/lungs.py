@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from pseudolabel_kit.scans.geometry import Triple
-from pseudolabel_kit.scans.slice_lungs import Mask, filled, inner_air
+from pseudolabel_kit.scans.slice_lungs import Mask, filled, inner_air, without_airways
 
-AIR = -320.0  # HU, halfway between lung and tissue
+AIR = -320.0  # HU, between lung and tissue
 LUMEN = -930.0  # HU: the windpipe holds air alone, the lungs tissue too
 WINDPIPE = 800.0  # mm^2 that windpipe or bronchi cover of a slice, at most
 LEAST = 100.0  # ml of the larger lung
@@ -30,7 +30,13 @@ def lung_mask(volume: NDArray[Any], spacing: Triple, air: float = AIR) -> Mask:
         (D,H,W); empty where there is no lung of 100 ml.
     """
     x, y, z = spacing
-    inside = np.stack([_without_airways(plane, plane < air, x * y) for plane in volume])
+    windpipe = WINDPIPE / (x * y)
+    inside = np.stack(
+        [
+            without_airways(plane, inner_air(plane < air), area=windpipe, lumen=LUMEN)
+            for plane in volume
+        ]
+    )
     parts, count = ndimage.label(inside)
     size = np.bincount(parts.ravel(), minlength=count + 1)
     size[0] = 0
@@ -40,15 +46,3 @@ def lung_mask(volume: NDArray[Any], spacing: Triple, air: float = AIR) -> Mask:
     lungs = [first, second] if size[second] >= SECOND * size[first] else [first]
     chosen = np.isin(np.arange(count + 1), lungs)[parts]
     return np.stack([filled(plane) for plane in chosen])
-
-
-def _without_airways(plane: NDArray[Any], air: Mask, pixel: float) -> Mask:
-    """The inner air of a slice without parts that are as small and dark as the windpipe."""
-    inner = inner_air(air)
-    parts, count = ndimage.label(inner)
-    area = np.bincount(parts.ravel(), minlength=count + 1) * pixel
-    small = [part for part in range(1, count + 1) if area[part] <= WINDPIPE]
-    medians = ndimage.median(plane, parts, small) if small else []
-    airways = [part for part, grey in zip(small, medians, strict=True) if grey < LUMEN]
-    kept: Mask = inner & ~np.isin(parts, airways)
-    return kept
