@@ -65,13 +65,13 @@ def split(
     from pseudolabel_kit.cli.side_table import side_table
     from pseudolabel_kit.data import divide
     from pseudolabel_kit.data.manifest import as_rows, class_names, shown_lesions
-    from pseudolabel_kit.data.rewrite import write_splits
+    from pseudolabel_kit.data.rewrite import write_columns
     from pseudolabel_kit.data.splits import SPLITS
     from pseudolabel_kit.data.table import read_table
 
     budget = divide.Budget.parse(labelled) if labelled else None
     shares = divide.Shares(val=val, test=test, labelled=budget, by=by.value)
-    file = _manifest(manifest)
+    file = manifest_file(manifest)
     lines = read_table(file)
     target = _target(file, out, split=any(line.split for line in lines), force=force)
     classes = class_names({line.label for line in lines if line.label})
@@ -79,7 +79,7 @@ def split(
     with ExitStack() as stack:
         lesions = shown_lesions(lines, file.parent, partial(stages(stack), "reading masks"))
     splits = divide.divide(rows, shares, seed, lesions)
-    write_splits(file, splits, target)
+    write_columns(file, {"split": splits}, target)
     members = {s: [i for i, side in enumerate(splits) if side == s] for s in SPLITS}
     console.out.print(side_table(rows, classes, members, lesions))
     for line in divide.inexact(rows, splits, shares):
@@ -87,7 +87,7 @@ def split(
     console.out.print(f"splits: {target}", markup=False, soft_wrap=True)
 
 
-def _manifest(path: Path) -> Path:
+def manifest_file(path: Path) -> Path:
     """The file itself: what is written beside it and renamed shall not replace a link."""
     file = path / "manifest.csv" if path.is_dir() else path
     if not file.is_file():
