@@ -74,5 +74,5 @@ def test_rows_can_be_left_as_they_are_and_cells_can_be_quoted(tmp_path: Path) ->
     write_columns(file, columns, file)
     with file.open(newline="") as text:
         _, *rows = csv.reader(text)
-    assert file.read_text().splitlines()[:2] == ["image,region,region_by", "a,old.png"]
+    assert file.read_text().splitlines()[:2] == ["image,region,region_by", "a,old.png,"]
     assert rows[1:] == [["b", 'a, "b".png', "x"], ["c", "c.png", "x"]]

@@ -42,6 +42,7 @@ Examples:
   plk data lungs --data scans --check --model runs/lungs --html lungs.html
 """
 NAMED = 5  # rows
+PATIENTS = 10  # the worst
 
 
 def lungs(
@@ -149,15 +150,15 @@ def _table(agreement: Agreement) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        caption="Dice with the regions that came with the dataset; median and 5th percentile "
-        "over images"
-    )
-    table.add_column("", overflow="fold")
-    table.add_column("method", overflow="fold")
+    patients = agreement.patients()
+    more = len(patients) - PATIENTS
+    caption = "Dice with the regions that came with the dataset; median and 5% over images"
+    table = Table(caption=f"{caption}; and {more} more patients" if more > 0 else caption)
+    for title in ("", "method"):
+        table.add_column(title, overflow="fold")
     for title in ("images", "pooled", "median", "5%", "least"):
         table.add_column(title, justify="right")
-    for group, figures in agreement.groups():
+    for group, figures in [*agreement.sides().items(), *list(patients.items())[:PATIENTS]]:
         for name, s in figures.items():
             dice = (f"{value:.3f}" for value in (s.pooled, s.median, s.low, s.least))
             table.add_row(Text(group), Text(name), str(s.images), *dice)

@@ -37,14 +37,18 @@ def _filled(text: str, column: str, filling: Sequence[str | None]) -> Iterator[s
     records = _records(text)
     header, raw = next(records)
     names = [name.strip() for name in header]
-    at = names.index(column) if column in names else len(names)
+    known = column in names
+    at = names.index(column) if known else len(names)
     if text.startswith(BOM):
         yield BOM
-    yield raw if at < len(names) else _put(raw, at, column)
+    yield raw if known else _put(raw, at, column)
     remaining = iter(filling)
     for cells, raw in records:
-        cell = next(remaining) if any(map(str.strip, cells)) else None
-        yield raw if cell is None else _put(raw, at, cell)
+        if not any(map(str.strip, cells)):
+            yield raw  # a line between rows
+            continue
+        cell = next(remaining)
+        yield raw if cell is None and known else _put(raw, at, cell or "")
 
 
 def _put(raw: str, at: int, word: str) -> str:

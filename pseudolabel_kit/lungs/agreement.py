@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -69,6 +69,9 @@ class Summary:
         )
 
 
+Summaries: TypeAlias = dict[str, Summary]  # by the method's name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """Every method's overlap with the regions that came with a dataset.
@@ -83,21 +86,38 @@ class Agreement:
     lines: tuple[Line, ...]
     overlaps: dict[str, tuple[Overlap, ...]]
 
-    def groups(self) -> Iterator[tuple[str, dict[str, Summary]]]:
-        """All rows, each side of the split, each patient; every method's figures."""
-        measured = [self.lines[o.row] for o in next(iter(self.overlaps.values()))]
-        yield "all", self._summaries(measured)
-        for side in dict.fromkeys(line.split for line in measured if line.split):
-            yield side, self._summaries([line for line in measured if line.split == side])
-        for patient in dict.fromkeys(line.patient for line in measured if line.patient):
-            theirs = [line for line in measured if line.patient == patient]
-            yield f"patient {patient}", self._summaries(theirs)
+    @property
+    def rows(self) -> list[int]:
+        """The numbers of the rows that were compared, from 0."""
+        return [each.row for each in next(iter(self.overlaps.values()))]
+
+    @property
+    def measured(self) -> list[Line]:
+        """These rows."""
+        return [self.lines[row] for row in self.rows]
+
+    def sides(self) -> dict[str, Summaries]:
+        """All rows, and each side of the split: every method's figures."""
+        known = dict.fromkeys(line.split for line in self.measured if line.split)
+        found = {"all": self._summaries(self.measured)}
+        for side in known:
+            found[side] = self._summaries([line for line in self.measured if line.split == side])
+        return found
+
+    def patients(self) -> dict[str, Summaries]:
+        """Each patient who is known: every method's figures, the worst of the last one first."""
+        lines: dict[str, list[Line]] = {}
+        for line in self.measured:
+            lines.setdefault(line.patient, []).append(line)
+        found = {who: self._summaries(theirs) for who, theirs in lines.items() if who}
+        last = list(self.overlaps)[-1]
+        return dict(sorted(found.items(), key=lambda each: each[1][last].pooled))
 
     def worst(self, method: str, count: int) -> list[Overlap]:
         """The rows with the least overlap, the worst first."""
         return sorted(self.overlaps[method], key=lambda each: (each.dice, each.row))[:count]
 
-    def _summaries(self, lines: Sequence[Line]) -> dict[str, Summary]:
+    def _summaries(self, lines: Sequence[Line]) -> Summaries:
         chosen = {line.at for line in lines}
         return {
             name: Summary.of([o for o in overlaps if self.lines[o.row].at in chosen])
@@ -148,12 +168,17 @@ def expert(folder: Path, line: Line, shape: tuple[int, ...]) -> Mask:
 
 def as_table(agreement: Agreement, named: int) -> dict[str, Any]:
     """Everything for programs; rows are counted from 1, in the order of the manifest."""
-    groups = dict(agreement.groups())
+    sides, patients = agreement.sides(), agreement.patients()
+
+    def dice(of: Mapping[str, Summaries], method: str) -> dict[str, Any]:
+        return {group: vars(figures[method]) for group, figures in of.items()}
+
     return {
         "manifest": str(agreement.file),
         "methods": {
             name: {
-                "dice": {group: vars(figures[name]) for group, figures in groups.items()},
+                "dice": dice(sides, name),
+                "patients": dice(patients, name),
                 "worst": [
                     {"row": o.row + 1, "image": agreement.lines[o.row].image, "dice": o.dice}
                     for o in agreement.worst(name, named)

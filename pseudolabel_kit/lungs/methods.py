@@ -14,8 +14,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.lungs.pieces import Piece, by_threshold
 from pseudolabel_kit.scans.slice_lungs import Mask
@@ -138,15 +136,14 @@ def _drawn(predictor: Predictor, path: Path) -> Mask:
 
     from pseudolabel_kit.data.fit import resize
     from pseudolabel_kit.engine.images import open_image
-    from pseudolabel_kit.losses import unbiased
 
     image = open_image(path, predictor.task)
     with torch.no_grad():
         logits = predictor(torch.from_numpy(image.fitted[None])).need_masks("plk data lungs")
-    probability = unbiased(logits[0].float(), predictor.task.background_weight).sigmoid()
+    score = logits[0].float().sigmoid().amax(dim=0, keepdim=True).cpu().numpy()
     height, width = image.grey.shape
-    drawn: Mask = resize(probability.amax(dim=0)[None].cpu().numpy(), (height, width))[0] >= 0.5
-    return np.ascontiguousarray(drawn)
+    drawn: Mask = resize(score, (height, width))[0] >= 0.5  # as plk evaluate counts
+    return drawn
 
 
 def _begin_worker() -> None:

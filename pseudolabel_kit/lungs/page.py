@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from pseudolabel_kit.data.readers import read_image
-from pseudolabel_kit.lungs.agreement import Agreement, Overlap, expert
+from pseudolabel_kit.lungs.agreement import Agreement, Overlap, Summaries, expert
 from pseudolabel_kit.lungs.methods import Method
 from pseudolabel_kit.lungs.pieces import pieces
 from pseudolabel_kit.report.page import environment
@@ -41,7 +41,7 @@ def page(agreement: Agreement, methods: Sequence[Method]) -> str:
         .get_template("lungs.html.j2")
         .render(
             name=agreement.file.parent.name,
-            groups=list(agreement.groups()),
+            groups=[*agreement.sides().items(), *_unnamed(agreement)],
             worst={method.name: _worst(agreement, method) for method in methods},
         )
     )
@@ -52,13 +52,15 @@ def _worst(agreement: Agreement, method: Method) -> list[Picture]:
     worst = agreement.worst(method.name, EACH)
     rows = {each.row for each in worst}
     # A scan is looked at whole, as it was: what one slice is hangs on the others.
-    every = pieces(agreement.file.parent, agreement.lines, [o.row for o in _all(agreement)])
+    every = pieces(agreement.file.parent, agreement.lines, agreement.rows)
     found = dict(method.find([piece for piece in every if rows & set(piece.at)]))
     return [_picture(agreement, each, found[each.row]) for each in worst]
 
 
-def _all(agreement: Agreement) -> Sequence[Overlap]:
-    return next(iter(agreement.overlaps.values()))
+def _unnamed(agreement: Agreement) -> Iterator[tuple[str, Summaries]]:
+    """Patients by number: what the manifest calls them may be a name."""
+    for number, figures in enumerate(agreement.patients().values(), start=1):
+        yield f"patient {number}", figures
 
 
 def _picture(agreement: Agreement, overlap: Overlap, found: Mask) -> Picture:
