@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from docs_shell import shortened
+from lung_dataset import write_chest
 from PIL import Image
 from scans_support import chest, write_covid, write_series
 from tiny import usual_lines, write_dataset
@@ -26,6 +27,11 @@ def hospital() -> None:
     write_series(Path("hospital/Doe_Jane/CT"), image, uid="1.1")
     write_series(Path("hospital/Doe_Jane/MR"), image, uid="1.2", tags={"0008|0060": "MR"})
     write_series(Path("hospital/Doe_Jane/CT2"), image, uid="1.3", slices=[0, 1, 2, 5, 6, 7])
+
+
+def slices() -> None:
+    """Slices of a chest, of which two have a lung mask."""
+    write_chest(Path("slices"))
 
 
 def first_run() -> None:
