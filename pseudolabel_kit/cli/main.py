@@ -39,6 +39,7 @@ Examples:
   plk audit runs/first --fuser sharpen,fixmatch
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
+  plk data lungs --data scans                     lung regions, without a model
   plk predict runs/first scans/ --out predictions
   plk plugins show sharpen
   plk plugins new fuser my-fuser                  a package of your own

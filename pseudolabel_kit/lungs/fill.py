@@ -76,8 +76,8 @@ def fill(
         _draw(folder, lines, wanted, method, drafts, progress)
         found = [i for i in wanted if read_mask(_draft(drafts, i), lines[i].at).any()]
         _place(folder, {_draft(drafts, i): targets[i] for i in found}, overwrite=overwrite)
-        if found:
-            regions = {i: targets[i] for i in found}
+        regions = {i: targets[i] for i in found}
+        if regions:
             columns = {
                 "region": [regions.get(i) for i in range(len(lines))],
                 "region_by": [method.name if i in regions else None for i in range(len(lines))],
@@ -85,9 +85,9 @@ def fill(
             write_columns(file, columns, file)
         shutil.rmtree(folder / DRAFTS)
     return Filled(
-        made=len(found),
+        made=len(regions),
         kept=len(lines) - len(wanted),
-        none_found=tuple(lines[i].image for i in wanted if i not in set(found)),
+        none_found=tuple(lines[i].image for i in wanted if i not in regions),
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pseudolabel_kit.engine.predict import Predictor
 
 Found = Iterator[tuple[int, Mask]]
+AHEAD = 8  # pieces a process, whose masks may wait in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ class Threshold(Method):
         context = get_context("forkserver" if sys.platform == "linux" else "spawn")
         with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
             try:
-                yield from pool.map(by_threshold, pieces)
+                for start in range(0, len(pieces), AHEAD * jobs):
+                    yield from pool.map(by_threshold, pieces[start : start + AHEAD * jobs])
             except BrokenProcessPool:
                 raise RunError(
                     "a process that looks for lungs was ended (is the memory enough?); "
