@@ -11,6 +11,8 @@ from PIL import Image
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.data.table import read_table
 from pseudolabel_kit.errors import DataError
+from pseudolabel_kit.lungs.fill import fill
+from pseudolabel_kit.lungs.methods import Threshold
 from pseudolabel_kit.lungs.pieces import by_threshold, pieces
 
 
@@ -57,3 +59,22 @@ def test_a_damaged_study_is_named(imported: Path) -> None:
             pieces(imported, lines, range(3))
     finally:
         broken.unlink()
+
+
+def test_a_whole_scan_is_filled(imported: Path) -> None:
+    """By the scan in 3-D, named as its slices are."""
+    file = imported / "manifest.csv"
+    lines = read_table(file)
+    file.write_text("image\n" + "".join(f"{line.image}\n" for line in lines))
+    filled = fill(file, Threshold(), out="found")
+    assert filled.made >= 14, "but for the tips of the lungs"
+    made = [line.region for line in read_table(file) if line.region]
+    assert made[5] == lines[int(made[5][-8:-4])].image.replace("images/", "found/")
+    assert dice_of(imported, made) > 0.97
+
+
+def dice_of(folder: Path, made: list[str]) -> float:
+    def stack(names: list[str]) -> np.ndarray:
+        return np.stack([np.asarray(Image.open(folder / name)) > 0 for name in names])
+
+    return dice(stack(made), stack([name.replace("found/", "regions/") for name in made]))

@@ -47,3 +47,40 @@ def test_a_slice_without_air_has_no_lungs() -> None:
 
 def test_no_slices_have_no_lungs() -> None:
     assert lungs(np.zeros((0, 8, 8))).shape == (0, 8, 8)
+
+
+def thorax() -> np.ndarray:
+    """Two lungs in a crop; the right one has a hollow at the heart and one at the ribs."""
+    grey = np.full((100, 120), 200)
+    grey[10:90, 6:50] = grey[10:90, 70:114] = 60
+    grey[30:50, 70:85] = 200  # heart
+    grey[60:75, 104:114] = 200  # a lesion at the ribs
+    return grey
+
+
+def test_lungs_are_hollow_at_the_heart_and_not_at_the_ribs() -> None:
+    found = lungs(thorax()[None])[0]
+    assert not found[32:48, 72:80].any()
+    assert found[60:75, 104:114].all()
+
+
+def test_the_windpipe_is_darker_than_the_lungs() -> None:
+    grey = thorax()
+    grey[40:52, 54:66] = 60
+    assert lungs(grey[None])[0, 44:48, 58:62].all(), "as light as the lungs, it is lung"
+    grey[40:52, 54:66] = 20
+    assert not lungs(grey[None])[0, 40:52, 54:66].any()
+
+
+def test_the_liver_in_a_lung_is_no_lung() -> None:
+    grey = thorax()
+    grey[20:70, 12:44] = 200
+    found = lungs(grey[None])[0]
+    assert not found[22:68, 14:42].any()
+    assert found[75:88, 8:48].all()
+
+
+def test_the_room_is_no_lung() -> None:
+    grey = np.pad(thorax(), 20, constant_values=200)
+    room = np.pad(grey, 10, constant_values=20)
+    assert dice(lungs(room[None])[0, 10:-10, 10:-10], lungs(grey[None])[0]) > 0.99
