@@ -58,6 +58,9 @@ class DataConfig(Section):
     weak_labels: Fraction = Field(
         0.0, description="share of the unlabelled rows whose class labels train, whole patients"
     )
+    mask: Literal["mask", "region"] = Field(
+        "mask", description="what is learnt to be drawn; region: the lungs, and no lesion or class"
+    )
     region: Literal["keep", "black"] = Field("keep", description="what to do outside the region")
     lesion_classes: tuple[str, ...] = Field(
         (), description="classes that can hold lesions; empty = the dataset's own"

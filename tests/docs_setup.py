@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from docs_shell import shortened
+from lung_dataset import write_chest
 from PIL import Image
 from scans_support import chest, write, write_covid, write_series
 from tiny import usual_lines, write_dataset
@@ -37,6 +38,11 @@ def imported_run() -> None:
     scan = chest(spacing=(2.0, 2.0, 2.0), seed=9)
     write(scan.image, Path("new.nii.gz"))
     write(scan.lungs, Path("new-lungs.nii.gz"))
+
+
+def slices() -> None:
+    """Slices of a chest, of which two have a lung mask."""
+    write_chest(Path("slices"))
 
 
 def first_run() -> None:

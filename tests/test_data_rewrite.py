@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pseudolabel_kit.data.rewrite import write_splits
+from pseudolabel_kit.data.rewrite import write_columns
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.interfaces import Split
 
@@ -15,7 +15,7 @@ from pseudolabel_kit.interfaces import Split
 def rewritten(folder: Path, text: str, *splits: Split) -> str:
     file, out = folder / "manifest.csv", folder / "out.csv"
     file.write_bytes(text.encode())
-    write_splits(file, splits, out)
+    write_columns(file, {"split": splits}, out)
     return out.read_bytes().decode()
 
 
@@ -51,7 +51,7 @@ def test_all_other_cells_are_read_as_before(
         writer = csv.writer(text, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerow(["image", "split", "one", "two"])
         writer.writerows([f"{i}.png", "", *pair] for i, pair in enumerate(notes))
-    write_splits(file, ["val"] * len(notes), file)
+    write_columns(file, {"split": ["val"] * len(notes)}, file)
     with file.open(newline="", encoding="utf-8") as text:
         header, *rows = csv.reader(text)
     assert header == ["image", "split", "one", "two"]
@@ -62,6 +62,17 @@ def test_what_cannot_be_written_leaves_the_manifest(tmp_path: Path) -> None:
     file = tmp_path / "manifest.csv"
     file.write_text("image\na\n")
     with pytest.raises(RunError, match="cannot be written"):
-        write_splits(file, ["val"], tmp_path)
+        write_columns(file, {"split": ["val"]}, tmp_path)
     assert file.read_text() == "image\na\n"
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
+
+
+def test_rows_can_be_left_as_they_are_and_cells_can_be_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.csv"
+    file.write_text("image,region\na,old.png\nb\nc,\n")
+    columns = {"region": [None, 'a, "b".png', "c.png"], "region_by": [None, "x", "x"]}
+    write_columns(file, columns, file)
+    with file.open(newline="") as text:
+        _, *rows = csv.reader(text)
+    assert file.read_text().splitlines()[:2] == ["image,region,region_by", "a,old.png,"]
+    assert rows[1:] == [["b", 'a, "b".png', "x"], ["c", "c.png", "x"]]

@@ -159,7 +159,10 @@ class Wrong(Format):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x: x + np.float32(2e-4), r"class_probability differs by 0\.0002 .* at most 0\.0001"),
+        (
+            lambda x: x + np.float32(2e-4),
+            r"class_probability differs by 0\.0002 .* at most 0\.0001",
+        ),
         (lambda x: x * np.float32("nan"), "differs by nan"),
         (lambda x: x[:1], r"has shape \(1, 3\); expected \(3, 3\)"),
     ],

@@ -41,6 +41,7 @@ Examples:
   plk audit runs/first --fuser sharpen,fixmatch
   plk compare --recipe supervised,fixmatch,calibrated --seeds 3
   plk data import hospital/ --out scans           NIfTI, DICOM and others, with a manifest
+  plk data lungs --data scans                     lung regions, without a model
   plk predict runs/first scan.nii.gz --out answers
   plk explain runs/first scan.nii.gz --out explained
   plk export runs/first --onnx lesions.onnx

@@ -62,7 +62,8 @@ WindowText: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="HU that are shown: lung, mediastinal, LEVEL/WIDTH, or percentile; default: as in training.",
+        help="HU that are shown: lung, mediastinal, LEVEL/WIDTH or percentile; "
+        "default: as in training.",
     ),
 ]
 Spacing: TypeAlias = Annotated[

@@ -87,13 +87,13 @@ def split(
     from pseudolabel_kit.cli.side_table import side_table
     from pseudolabel_kit.data import divide
     from pseudolabel_kit.data.manifest import as_rows, class_names, shown_lesions
-    from pseudolabel_kit.data.rewrite import write_splits
+    from pseudolabel_kit.data.rewrite import write_columns
     from pseudolabel_kit.data.splits import SPLITS
     from pseudolabel_kit.data.table import read_table
 
     budget = divide.Budget.parse(labelled) if labelled else None
     shares = divide.Shares(val=val, test=test, labelled=budget, by=by.value)
-    file = _manifest(manifest)
+    file = manifest_file(manifest)
     lines = read_table(file)
     target = _target(file, out, split=any(line.split for line in lines), force=force)
     classes = class_names({line.label for line in lines if line.label})
@@ -103,7 +103,7 @@ def split(
         lesions = shown_lesions(lines, file.parent, partial(told, "reading masks"))
         same = _copies(lines, file.parent, told) if copies is Copies.TOGETHER else []
     splits = divide.divide(rows, shares, seed, lesions, same)
-    write_splits(file, splits, target)
+    write_columns(file, {"split": splits}, target)
     members = {s: [i for i, side in enumerate(splits) if side == s] for s in SPLITS}
     console.out.print(side_table(rows, classes, members, lesions))
     said = [f"stay on one side: {_amount(same)}"] if same else []
@@ -136,7 +136,7 @@ def _amount(copies: Sequence[Group]) -> str:
     return f"{groups} of copies, {images} images; --copies ignore draws them freely"
 
 
-def _manifest(path: Path) -> Path:
+def manifest_file(path: Path) -> Path:
     """The file itself: what is written beside it and renamed shall not replace a link."""
     file = path / "manifest.csv" if path.is_dir() else path
     if not file.is_file():

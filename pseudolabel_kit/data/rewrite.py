@@ -1,48 +1,54 @@
-"""Writes the splits into a manifest; every other byte stays as it was."""
+"""Fills columns of a manifest; every other byte stays as it was."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pseudolabel_kit.files import written_aside
-from pseudolabel_kit.interfaces import Split
 
-COLUMN = "split"
 BOM = "\ufeff"  # what some spreadsheets put before the first column's name
+_ODD = re.compile(r'[",\r\n]')  # what is put in quotes
 _CELL = re.compile(r'("(?:[^"]|"")*"|[^,]*)(,|\Z)')
 
 
-def write_splits(file: Path, splits: Sequence[Split], out: Path) -> None:
-    """A copy of a manifest, which may take its place, with its splits filled in.
+def write_columns(file: Path, columns: Mapping[str, Sequence[str | None]], out: Path) -> None:
+    """A copy of a manifest, which may take its place, with columns filled in.
 
     Args:
         file: a sound manifest, as `read_table` reads it.
-        splits: one for each of its rows.
+        columns: by name, a cell for each of its rows; None leaves a row's cell as it is.
         out: what is written, whole or not at all.
 
     Raises:
         RunError: it cannot be written.
     """
-    text = "".join(_with_splits(_text(file), splits))
+    text = _text(file)
+    for name, cells in columns.items():
+        text = "".join(_filled(text, name, cells))
     with written_aside(out) as aside:
         aside.write_bytes(text.encode())
 
 
-def _with_splits(text: str, splits: Sequence[Split]) -> Iterator[str]:
+def _filled(text: str, column: str, filling: Sequence[str | None]) -> Iterator[str]:
     records = _records(text)
     header, raw = next(records)
     names = [name.strip() for name in header]
-    at = names.index(COLUMN) if COLUMN in names else len(names)
+    known = column in names
+    at = names.index(column) if known else len(names)
     if text.startswith(BOM):
         yield BOM
-    yield raw if at < len(names) else _put(raw, at, COLUMN)
-    remaining = iter(splits)
+    yield raw if known else _put(raw, at, column)
+    remaining = iter(filling)
     for cells, raw in records:
-        yield _put(raw, at, next(remaining)) if any(map(str.strip, cells)) else raw
+        if not any(map(str.strip, cells)):
+            yield raw  # a line between rows
+            continue
+        cell = next(remaining)
+        yield raw if cell is None and known else _put(raw, at, cell or "")
 
 
 def _put(raw: str, at: int, word: str) -> str:
@@ -50,7 +56,8 @@ def _put(raw: str, at: int, word: str) -> str:
     body = raw.rstrip("\r\n")
     cells = [cell for cell, _ in _cells(body)]
     cells += [""] * (at + 1 - len(cells))
-    cells[at] = word
+    doubled = word.replace('"', '""')
+    cells[at] = f'"{doubled}"' if _ODD.search(word) else word
     return ",".join(cells) + raw[len(body) :]
 
 

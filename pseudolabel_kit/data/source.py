@@ -13,6 +13,7 @@ from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.foreign import Foreign
 from pseudolabel_kit.data.manifest import Manifest
 from pseudolabel_kit.data.pack import Progress, describe
+from pseudolabel_kit.data.regions import Regions
 from pseudolabel_kit.data.splits import Splits, assign
 from pseudolabel_kit.data.store import Store
 from pseudolabel_kit.errors import ConfigError, PluginError, nearest
@@ -35,7 +36,8 @@ def open_dataset(config: DataConfig) -> Dataset:
        `.csv`.
 
     Raises:
-        ConfigError: an entry of `config.lesion_classes` is no class of the dataset.
+        ConfigError: an entry of `config.lesion_classes` is no class of the dataset, or regions
+            are to be learnt that are not there or that are blackened.
         DataError: the manifest is missing or wrong.
         PluginError: there is neither a file, a folder nor a dataset of that name.
     """
@@ -48,6 +50,8 @@ def open_dataset(config: DataConfig) -> Dataset:
         dataset = Manifest(path=source)
     else:
         raise _unknown(source)
+    if config.mask == "region":
+        dataset = _regions_of(dataset, config)
     if not config.lesion_classes:
         return dataset
     return _OtherLesions(dataset=dataset, chosen=_indices(config.lesion_classes, dataset.classes))
@@ -139,6 +143,20 @@ def _unknown(source: str) -> PluginError:
         f"{nearest(source.partition(':')[0], known)}; "
         f"expected a manifest.csv, its folder, or one of: {', '.join(known)}{installed.missing()}"
     )
+
+
+def _regions_of(dataset: Dataset, config: DataConfig) -> Dataset:
+    if config.region == "black":
+        raise ConfigError(
+            "data.region = black shows what data.mask = region is to find; "
+            "expected data.region = keep"
+        )
+    if not any(row.has_region for row in dataset.rows()):
+        raise ConfigError(
+            f"data.mask = region: no row of {config.source} has a region; "
+            "expected some, as plk data import keeps or plk data lungs makes them"
+        )
+    return Regions(dataset=dataset)
 
 
 def _indices(chosen: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from pseudolabel_kit.interfaces import Split
 
 FileColumn = Literal["image", "mask", "region"]
 FILES: tuple[FileColumn, ...] = get_args(FileColumn)
-COLUMNS = (*FILES, "label", "patient", "split")
+COLUMNS = (*FILES, "label", "patient", "split", "region_by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Line:
         label: class name.
         patient: identity.
         split: the side, or None.
+        region_by: what drew the region; "" where it came with the dataset.
     """
 
     at: str
@@ -39,6 +40,7 @@ class Line:
     label: str
     patient: str
     split: Split | None
+    region_by: str
 
     def path(self, column: FileColumn) -> str:
         """What the row gives in a column of paths."""

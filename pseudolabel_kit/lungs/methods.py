@@ -1,0 +1,152 @@
+"""Ways to find the lungs of a dataset's rows."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.lungs.pieces import Piece, by_threshold
+from pseudolabel_kit.scans.slice_lungs import Mask
+
+if TYPE_CHECKING:
+    from pseudolabel_kit.engine.predict import Predictor
+
+Found = Iterator[tuple[int, Mask]]
+AHEAD = 8  # pieces a process, whose masks may wait in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """Finds lungs."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the manifest and reports call it."""
+
+    @property
+    def stamp(self) -> str:
+        """Changes whenever the answers may."""
+        return self.name
+
+    @abstractmethod
+    def find(self, pieces: Sequence[Piece]) -> Found:
+        """Each row's number and its lungs (H,W); empty where there are none.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Method):
+    """Air inside the body; no model.
+
+    Attributes:
+        jobs: processes.
+    """
+
+    jobs: int = 1
+
+    @property
+    def name(self) -> str:
+        """One name for all datasets."""
+        return "threshold"
+
+    def find(self, pieces: Sequence[Piece]) -> Found:
+        """Look at pieces side by side; they come in their order."""
+        for piece, masks in zip(pieces, self._masks(pieces), strict=True):
+            yield from zip(piece.at, masks, strict=True)
+
+    def _masks(self, pieces: Sequence[Piece]) -> Iterator[list[Mask]]:
+        jobs = min(self.jobs, len(pieces))
+        if jobs <= 1:
+            yield from map(by_threshold, pieces)
+            return
+        context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+        with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
+            try:
+                for start in range(0, len(pieces), AHEAD * jobs):
+                    yield from pool.map(by_threshold, pieces[start : start + AHEAD * jobs])
+            except BrokenProcessPool:
+                raise RunError(
+                    "a process that looks for lungs was ended (is the memory enough?); "
+                    "use fewer --jobs, and what is done is kept"
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Method):
+    """What a run draws that was trained on lungs.
+
+    Attributes:
+        run: its folder.
+        which: its weights.
+    """
+
+    run: Path
+    which: str = "best"
+
+    @property
+    def name(self) -> str:
+        """By the run's folder, without the way to it."""
+        return f"run {self.run.resolve().name}"
+
+    @property
+    def stamp(self) -> str:
+        """Of the run and of the step of its weights."""
+        return f"{self.run.resolve()} {self.which} {self.predictor.step}"
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The run's model.
+
+        Raises:
+            RunError: the folder holds no run, or no sound checkpoint.
+        """
+        from pseudolabel_kit.engine.predict import load
+
+        return load(self.run, which=self.which)
+
+    @property
+    def learnt_regions(self) -> bool:
+        """Whether regions were what it learnt to draw; its masks may be lungs all the same."""
+        return self.predictor.config.data.mask == "region"
+
+    def find(self, pieces: Sequence[Piece]) -> Found:
+        """Look at pieces one after the other."""
+        for piece in pieces:
+            for i, line in zip(piece.at, piece.lines, strict=True):
+                yield i, _drawn(self.predictor, piece.folder / line.image)
+
+
+def _drawn(predictor: Predictor, path: Path) -> Mask:
+    """What the model marks in an image, in the image's own size."""
+    import torch
+
+    from pseudolabel_kit.data.fit import resize
+    from pseudolabel_kit.engine.images import open_image
+
+    image = open_image(path, predictor.task)
+    with torch.no_grad():
+        logits = predictor(torch.from_numpy(image.fitted[None])).need_masks("plk data lungs")
+    score = logits[0].float().sigmoid().amax(dim=0, keepdim=True).cpu().numpy()
+    height, width = image.grey.shape
+    drawn: Mask = resize(score, (height, width))[0] >= 0.5  # as plk evaluate counts
+    return drawn
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
