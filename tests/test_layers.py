@@ -20,7 +20,7 @@ LAYERS = [
     GROUND,
     {"builtin", "config", "data", "layers", "plugin"},
     {"engine", "report", "scaffold", "scans", "testing"},
-    {"audit", "check", "compare"},
+    {"audit", "check", "compare", "explanations"},
     {"cli"},
     {"__init__", "__main__"},
 ]
