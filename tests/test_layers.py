@@ -20,7 +20,7 @@ LAYERS = [
     GROUND,
     {"builtin", "config", "data", "layers", "plugin"},
     {"engine", "report", "scaffold", "scans", "testing"},
-    {"answers", "audit", "check", "compare", "export", "lungs", "viewer"},
+    {"answers", "audit", "check", "compare", "explanations", "export", "lungs", "viewer"},
     {"cli"},
     {"__init__", "__main__"},
 ]

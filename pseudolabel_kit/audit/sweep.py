@@ -92,7 +92,7 @@ def audit(
     """
     predictor, folder = load(run, which=which), RunFolder(Path(run))
     parts = choose(predictor, explainer, fuser)
-    store, splits = _opened(predictor, folder, told)
+    store, splits = opened(predictor, folder, told)
     side = list(getattr(splits, split))
     if not side:
         source = predictor.config.data.source
@@ -101,7 +101,7 @@ def audit(
     cache = folder.path / "audit" / "evidence"
     maps = _explained(predictor, parts, chosen, cache, told)
     prepare(predictor, parts, store, splits, cache)
-    decoder, evidence, labels = judge(predictor, parts, chosen, maps, _naming(told, "judging"))
+    decoder, evidence, labels = judge(predictor, parts, chosen, maps, naming(told, "judging"))
     findings = Findings(
         run=named(folder.path),
         split=split,
@@ -122,16 +122,16 @@ def _explained(
 ) -> dict[str, Kept]:
     return {
         reference: kept(
-            predictor, reference, part, rows, cache, _naming(told, f"explaining with {reference}")
+            predictor, reference, part, rows, cache, naming(told, f"explaining with {reference}")
         )
         for reference, part in parts.explainers.items()
     }
 
 
-def _opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple[Store, Splits]:
+def opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple[Store, Splits]:
     """The run's data, as they were when it was trained."""
     data = predictor.config.data
-    store, splits = open_store(data, _naming(told, "decoding images"))
+    store, splits = open_store(data, naming(told, "decoding images"))
     require_same_data(folder, data.source, store, splits)
     return store, splits
 
@@ -245,5 +245,6 @@ def rows_of(rows: Subset) -> Rows:
     )
 
 
-def _naming(told: Told | None, what: str) -> Callable[[int, int], None] | None:
+def naming(told: Told | None, what: str) -> Callable[[int, int], None] | None:
+    """A callback for one kind of work, (rows done, rows in all); None where nobody is told."""
     return None if told is None else lambda done, total: told(what, done, total)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pseudolabel_kit.engine.measures import Outcome, columns
 from pseudolabel_kit.engine.scores import Array, Columns, scores
@@ -52,8 +53,13 @@ def replicates(table: Columns, resamples: int, seed: int) -> dict[str, Array]:
     groups = len(table.is_patient)
     if groups < 2 or resamples == 0:
         return {}
-    draw = np.random.default_rng(seed)
-    drawn = draw.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    drawn = draws(groups, resamples, seed)
     chunks = np.array_split(drawn, max(1, resamples * len(table.group) // _CHUNK))
     parts = [scores(table, chunk.astype(np.float64)) for chunk in chunks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def draws(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """(resamples, groups): how often each group is drawn."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)

@@ -35,6 +35,7 @@ class Line:
     Attributes:
         colour: its number, where a name keeps one colour over many charts.
         band: (low, high) at each x, shaded around the curve.
+        told: the figure that the legend shows beside the name; the last value unless given.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Line:
     y: Sequence[float | None]
     colour: int | None = None
     band: Sequence[tuple[float, float]] = ()
+    told: str = ""
 
     @property
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -57,6 +59,7 @@ class Chart:
 
     Attributes:
         until: the last step of the run, so that charts side by side have one axis.
+        x_label: what that axis counts.
         noisy: draw the values faint, and their running mean over them.
         marks: (step, word) of vertical lines.
         level: (value, word) of a horizontal line to compare with.
@@ -68,6 +71,7 @@ class Chart:
     caption: str
     lines: Sequence[Line]
     until: float
+    x_label: str = "step"
     noisy: bool = False
     marks: Sequence[tuple[float, str]] = ()
     level: tuple[float, str] | None = None
@@ -84,12 +88,12 @@ class Chart:
 
     @property
     def legend(self) -> list[tuple[str, int, str]]:
-        """Label, colour and last value of every line; a line called like the chart says "last"."""
+        """Label, colour and figure of every line; a line called like the chart says "last"."""
         return [
             (
                 "last" if line.label == self.title else line.label,
                 (line.colour or 0) % COLOURS,
-                short(self._last(line)),
+                line.told or short(self._last(line)),
             )
             for line in self.drawn
         ]
@@ -120,7 +124,7 @@ def _paint(chart: Chart, figure: Figure) -> None:
     dress(axes)
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.locator_params(axis="y", nbins=4)
-    axes.set_xlabel("step", color=MUTED)
+    axes.set_xlabel(chart.x_label, color=MUTED)
     _bound(axes, chart)
     _mark(axes, chart)
 

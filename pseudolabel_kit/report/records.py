@@ -16,11 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from pseudolabel_kit.engine.evaluate import Evaluation
 from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.report.explained import Explanations
 
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
+S = TypeVar("S", Evaluation, Explanations)
 
 _EVALUATION = TypeAdapter(Evaluation)
+_EXPLANATIONS = TypeAdapter(Explanations)
+_ORDER = {"test": 0, "val": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class Records:
         config: its tables.
         provenance: `provenance.json`.
         steps, epochs, audits, events: the lines of `metrics.jsonl` by kind.
-        evaluations: test first, then val, then the others.
+        evaluations, explanations: test first, then val, then the others.
         strips: the arrays of `strips.npz` by name.
         captions: `strips.json`: lists along the strips.
     """
@@ -47,6 +51,7 @@ class Records:
     audits: Sequence[Json]
     events: Sequence[Json]
     evaluations: Sequence[Evaluation]
+    explanations: Sequence[Explanations]
     strips: Mapping[str, NDArray[Any]]
     captions: Json
 
@@ -75,6 +80,7 @@ def read_records(run: Path) -> Records:
         audits=kinds["audit"],
         events=kinds["event"],
         evaluations=read_evaluations(run),
+        explanations=_by_split(run, "explanations", _EXPLANATIONS.validate_json),
         strips=read_arrays(run / "strips.npz"),
         captions=read_json(run / "strips.json"),
     )
@@ -86,12 +92,12 @@ def read_evaluations(run: Path) -> list[Evaluation]:
     Raises:
         RunError: a file is damaged.
     """
-    order = {"test": 0, "val": 1}
-    found = [
-        parsed(path, read_text(path), _EVALUATION.validate_json)
-        for path in run.glob("evaluation-*.json")
-    ]
-    return sorted(found, key=lambda e: (order.get(e.split, 2), e.split))
+    return _by_split(run, "evaluation", _EVALUATION.validate_json)
+
+
+def _by_split(run: Path, kind: str, parse: Callable[[str], S]) -> list[S]:
+    found = [parsed(path, read_text(path), parse) for path in run.glob(f"{kind}-*.json")]
+    return sorted(found, key=lambda each: (_ORDER.get(each.split, 2), each.split))
 
 
 def _lines(path: Path) -> list[Json]:
