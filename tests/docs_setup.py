@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docs_shell import shortened
 from PIL import Image
-from scans_support import chest, write_covid, write_series
+from scans_support import chest, write, write_covid, write_series
 from tiny import usual_lines, write_dataset
 
 from pseudolabel_kit.cli.main import call
@@ -26,6 +26,17 @@ def hospital() -> None:
     write_series(Path("hospital/Doe_Jane/CT"), image, uid="1.1")
     write_series(Path("hospital/Doe_Jane/MR"), image, uid="1.2", tags={"0008|0060": "MR"})
     write_series(Path("hospital/Doe_Jane/CT2"), image, uid="1.3", slices=[0, 1, 2, 5, 6, 7])
+
+
+def imported_run() -> None:
+    """A run that was trained on scans that were imported, and a new scan."""
+    line = ["data", "import", "COVID-19-CT-Seg", "--out", "small"]
+    assert call([*line, "--spacing", "2", "--size", "32", "--jobs", "1"]) == 0
+    line = ["train", "--data", "small", "--out", "runs/covid"]
+    assert call([*line, *shortened(line)]) == 0
+    scan = chest(spacing=(2.0, 2.0, 2.0), seed=9)
+    write(scan.image, Path("new.nii.gz"))
+    write(scan.lungs, Path("new-lungs.nii.gz"))
 
 
 def first_run() -> None:

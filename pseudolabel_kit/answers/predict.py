@@ -49,7 +49,7 @@ def predict_studies(
 
     Raises:
         ConfigError: what is wanted cannot be made of these studies.
-        DataError: no study can be used.
+        DataError: no study can be used, or there is no such lung mask.
         RunError: an output is there already, or cannot be written.
     """
     seen = [_without_truth(study) for study in studies]
@@ -115,6 +115,8 @@ def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
             f"--lungs {scanner.lungs}: is of one scan, but {len(studies)} are to be predicted; "
             "lay lung masks beside them, or predict one"
         )
+    if scanner.lungs is not None and not scanner.lungs.is_file():
+        raise DataError(f"--lungs {scanner.lungs}: there is no such file")
     blackened = scanner.predictor.config.data.region == "black"
     bare = any(getattr(study, "region", None) is None for study in studies)
     if blackened and bare and scanner.lungs is None:

@@ -91,27 +91,27 @@ def settings_for(
     Raises:
         RunError: what is noted are no such settings.
     """
-    settings = DEFAULTS
-    if imported is not None:
-        try:
-            settings = TypeAdapter(Settings).validate_python(imported)
-        except ValidationError:
-            raise RunError(
-                "provenance.json: its import settings cannot be read; expected what plk data "
-                "import noted"
-            ) from None
-    elif window is None or spacing is None:
-        warnings.warn(
-            "the run's data were not made by plk data import, so scans are read by its defaults "
-            "(window lung, 1 mm); choose with --window and --spacing",
-            stacklevel=2,
-        )
-    return replace(
-        settings,
-        window=window or settings.window,
-        spacing=spacing or settings.spacing,
+    settings = replace(
+        DEFAULTS if imported is None else _noted(imported),
         label_from=None,  # nobody knows the class of a new scan
     )
+    if imported is None and (window is None or spacing is None):
+        warnings.warn(
+            "the run's data were not made by plk data import, so what is not said of scans is as "
+            "by its defaults: --window lung, --spacing 1",
+            stacklevel=2,
+        )
+    return replace(settings, window=window or settings.window, spacing=spacing or settings.spacing)
+
+
+def _noted(imported: Mapping[str, Any]) -> Settings:
+    try:
+        return TypeAdapter(Settings).validate_python(imported)
+    except ValidationError:
+        raise RunError(
+            "provenance.json: its import settings cannot be read; expected what plk data import "
+            "noted"
+        ) from None
 
 
 def _in_folder(folder: Path, skip: Path) -> Found:
