@@ -13,6 +13,7 @@ from pseudolabel_kit.report.panels import title
 
 # From dark to pale, each of another hue: two maps can be told apart where both are on.
 MAPS = ("inferno", "PuBu_r", "YlGn_r", "RdPu_r", "PuBuGn_r", "YlOrBr_r")
+PALEST = 0.8  # of the others: beyond, they are as white as bright tissue
 OUTLINES = {"mask": "#ffffff", "truth": "#00e6ff"}  # as in every report
 
 
@@ -56,5 +57,6 @@ def layers(evidence: Sequence[str], *, masks: bool, label: bool, truth: bool) ->
 
 def _ramp(number: int) -> list[str]:
     """Nine colours from 0 to 1."""
-    colours = mpl.colormaps[MAPS[number % len(MAPS)]]
-    return [mpl.colors.to_hex(colours(value)) for value in np.linspace(0, 1, 9)]
+    name = MAPS[number % len(MAPS)]
+    palest = 1 if name == MAPS[0] else PALEST
+    return [mpl.colors.to_hex(mpl.colormaps[name](value)) for value in np.linspace(0, palest, 9)]

@@ -24,6 +24,7 @@ def page(drawn: Drawn, *, run: str, step: int) -> str:
         run: what the run is called.
         step: after how many steps its weights were taken.
     """
+    names = {layer.name for layer in drawn.layers}
     templates = environment("viewer", "report")
     script = "".join(templates.get_template(name).render() for name in SCRIPTS)
     rendered: str = templates.get_template("viewer.html.j2").render(
@@ -33,8 +34,9 @@ def page(drawn: Drawn, *, run: str, step: int) -> str:
         study=_study(drawn),
         script=Markup(script),
         policy=policy(script),
-        truth=any(layer.name == "truth" for layer in drawn.layers),
-        explained=any(layer.name.startswith("evidence/") for layer in drawn.layers),
+        truth="truth" in names,
+        labelled="label" in names,
+        explained=any(name.startswith("evidence/") for name in names),
         columns=list(_columns(drawn)),
     )
     return rendered
