@@ -29,9 +29,10 @@ class Manifest(Dataset):
     """Images that a CSV file lists, a row each.
 
     Columns: `image` (required), `mask`, `region`, `label`, `patient`, `split`; an empty cell
-    means that the thing is not there; other columns are ignored. Paths are relative to the
-    manifest's folder and stay inside it. Classes are the labels found, sorted, as numbers
-    where all are numbers; without any label there is one class, "any".
+    means that the thing is not there; other columns are ignored, and so is `region_by`, where
+    `plk data lungs` says what drew a region. Paths are relative to the manifest's
+    folder and stay inside it. Classes are the labels found, sorted, as numbers where all are
+    numbers; without any label there is one class, "any".
 
     Attributes:
         path: the CSV file, or the folder that holds `manifest.csv`.
