@@ -14,10 +14,12 @@ import pytest
 import SimpleITK as sitk
 from answers_support import Threshold, ball, scanner, volume
 from filelock import FileLock
+from scans_support import chest
 
 from pseudolabel_kit.answers.predict import Answered, predict_studies
 from pseudolabel_kit.answers.scanner import Scanner
 from pseudolabel_kit.errors import ConfigError, DataError, RunError
+from pseudolabel_kit.scans.inputs import DEFAULTS
 from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.study import Study
 
@@ -56,7 +58,7 @@ def test_volume_and_classes_are_told_of_the_patient(study: Scan, tmp_path: Path)
     assert answer.lesion_ml == pytest.approx(BALL_ML, rel=0.1)
     mask = sitk.ReadImage(str(tmp_path / "masks" / "x.nii.gz"))
     assert answer.lesion_ml == pytest.approx(sitk.GetArrayFromImage(mask).sum() * 16 / 1000)
-    assert (answer.lung_ml, answer.share_of_lung) == (None, None)
+    assert (answer.lung_ml, answer.lungs_by, answer.share_of_lung) == (None, "", None)
     assert answer.slices == 16
     assert answer.slices_with_lesion == pytest.approx(12, abs=1)
     (row,) = rows(tmp_path / "studies.csv")
@@ -98,6 +100,21 @@ def test_lungs_are_those_beside_the_scan_or_those_named(study: Scan, tmp_path: P
         assert answer.lung_ml == pytest.approx(left.astype(bool).sum() * 16 / 1000, rel=0.05)
         half = BALL_ML / 2 / (12 * 20 * 8 * 16 / 1000)
         assert answer.share_of_lung == pytest.approx(half, rel=0.1)
+
+
+def test_lungs_without_a_mask_are_found_by_threshold(tmp_path: Path) -> None:
+    scan = chest(size=(48, 40, 10), spacing=(6.0, 6.0, 10.0))
+    study = volume(tmp_path / "scans" / "x.nii.gz", scan.image)
+    settings = replace(DEFAULTS, size=64, spacing=(6, 6, 10))
+    how = scanner(64, settings)
+    found = predict(study, tmp_path / "1", how).answers[0]
+    sitk.WriteImage(scan.lungs, str(tmp_path / "scans" / "lungs.nii.gz"))
+    drawn = predict(
+        replace(study, region=tmp_path / "scans" / "lungs.nii.gz"), tmp_path / "2", how
+    ).answers[0]
+    assert (found.lungs_by, drawn.lungs_by) == ("threshold", "mask")
+    assert found.lung_ml == pytest.approx(drawn.lung_ml, rel=0.1)
+    assert found.share_of_lung == pytest.approx(drawn.share_of_lung, abs=0.03)
 
 
 def test_a_run_of_black_images_sees_the_lungs_alone(study: Scan, tmp_path: Path) -> None:
@@ -192,7 +209,7 @@ def test_a_scan_that_cannot_be_used_is_skipped(study: Scan, tmp_path: Path) -> N
 
 def test_a_truth_beside_the_scan_is_not_read(study: Scan, tmp_path: Path) -> None:
     (tmp_path / "scans" / "mask.nii.gz").write_bytes(b"broken")
-    labelled = replace(study, mask=tmp_path / "scans" / "mask.nii.gz")
+    labelled = replace(study, masks=(tmp_path / "scans" / "mask.nii.gz",))
     assert predict(labelled, tmp_path / "out").skipped == []
 
 

@@ -53,7 +53,7 @@ def test_rows_may_stand_in_another_order_or_be_left_out(imported: Path) -> None:
 def test_a_damaged_study_is_named(imported: Path) -> None:
     lines = read_table(imported / "manifest.csv")
     broken = imported / "studies/broken.json"
-    broken.write_text('{"geometry": 3, "window": {"level": 1, "width": 2}}')
+    broken.write_text('{"hu": true, "geometry": 3, "window": {"level": 1, "width": 2}}')
     try:
         with pytest.raises(DataError, match=r"broken\.json: is damaged"):
             pieces(imported, lines, range(3))

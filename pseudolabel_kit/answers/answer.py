@@ -24,6 +24,7 @@ class Answer:
         pooled: the slices that these are the mean of.
         lesion_ml: what the mask marks on the scan's own voxels.
         lung_ml: the lungs, where they are known.
+        lungs_by: what tells where they are: "mask", or "threshold" where none was there.
         share_of_lung: how much of them the mask marks, from 0 to 1.
         slices: how many the scan was cut into.
         slices_with_lesion: those of them in which the mask marks anything.
@@ -35,6 +36,7 @@ class Answer:
     pooled: Sequence[int]
     lesion_ml: float | None
     lung_ml: float | None
+    lungs_by: str
     share_of_lung: float | None
     slices: int
     slices_with_lesion: int | None
@@ -63,6 +65,7 @@ class Answer:
             pooled=chosen,
             lesion_ml=lesion_ml,
             lung_ml=reading.lung_ml(),
+            lungs_by=reading.lungs.by if reading.lungs else "",
             share_of_lung=reading.share_of_lung(),
             slices=reading.depth,
             slices_with_lesion=None if areas is None else int(np.count_nonzero(areas)),
@@ -77,6 +80,7 @@ class Answer:
             **class_cells(self.probabilities),
             "lesion_ml": _rounded(self.lesion_ml, 3),
             "lung_ml": _rounded(self.lung_ml, 3),
+            "lungs_by": self.lungs_by,
             "share_of_lung": _rounded(self.share_of_lung, 6),
             "slices": self.slices,
             "slices_with_lesion": self.slices_with_lesion,

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolabel_kit.scans.geometry import Geometry
+from pseudolabel_kit.scans.lungs import shown_lungs
 from pseudolabel_kit.scans.scan import any_value, read_mask
 from pseudolabel_kit.scans.study import Slices
+from pseudolabel_kit.scans.window import Window
 
 
-def lung_slices(slices: Slices, file: Path | None) -> NDArray[np.bool_] | None:
-    """The lungs (D,H,W) by a mask in a file, or else by the one beside the scan; None without.
+class Lungs(NamedTuple):
+    """The lungs of a scan.
+
+    Attributes:
+        mask: (D,H,W).
+        by: "mask", of somebody who drew it, or "threshold", which took none.
+    """
+
+    mask: NDArray[np.bool_]
+    by: str
+
+
+def lungs_of(slices: Slices, file: Path | None) -> Lungs | None:
+    """The lungs by a mask in a file, or by the one beside the scan, or else by threshold.
+
+    None where there is no mask and the scan has no HU, or no lungs in it.
 
     Raises:
         DataError: the file is no mask on the scan's grid.
     """
-    if file is None:
-        return slices.regions
     geometry = Geometry.from_json(slices.facts["geometry"])
-    mask = read_mask(file, str(file), geometry.source, any_value)
-    return any_value(geometry.mask_slices(mask))
+    if file is not None:
+        mask = read_mask(file, str(file), geometry.source, any_value)
+        return Lungs(any_value(geometry.mask_slices(mask)), "mask")
+    if slices.regions is not None:
+        return Lungs(slices.regions, "mask")
+    if not slices.facts["hu"]:
+        return None
+    grey = slices.images.astype(np.float32) / np.iinfo(slices.images.dtype).max
+    found = shown_lungs(grey, Window(**slices.facts["window"]), geometry.slices.spacing)
+    return Lungs(found, "threshold") if found.any() else None

@@ -122,6 +122,6 @@ def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
     if blackened and bare and scanner.lungs is None:
         warnings.warn(
             "the run was trained on images that are black outside the lungs (data.region = "
-            "black), and not every scan has a lung mask beside it; see --lungs",
+            "black); where no lung mask lies beside a scan, a threshold finds them; see --lungs",
             stacklevel=3,
         )

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
+from pseudolabel_kit.answers.lungs import Lungs
 from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
@@ -29,14 +30,14 @@ class Reading:
         probability: of a lesion, in slices (D,H,W), the largest of several channels; None where
             the run does not segment.
         marked: the least probability that the mask marks.
-        lungs: (D,H,W), or None where nobody knows.
+        lungs: None where nobody knows.
     """
 
     geometry: Geometry
     scores: Floats | None
     probability: Floats | None
     marked: float
-    lungs: NDArray[np.bool_] | None
+    lungs: Lungs | None
 
     @property
     def depth(self) -> int:
@@ -53,13 +54,13 @@ class Reading:
 
     def lung_ml(self) -> float | None:
         """The volume of the lungs."""
-        return None if self.lungs is None else _ml(int(self.lungs.sum()), self.geometry.slices)
+        return None if self.lungs is None else _ml(int(self.lungs.mask.sum()), self.geometry.slices)
 
     def share_of_lung(self) -> float | None:
         """How much of the lungs the mask marks, from 0 to 1; what lies outside does not count."""
-        if self.lungs is None or self.probability is None or not self.lungs.any():
+        if self.lungs is None or self.probability is None or not self.lungs.mask.any():
             return None
-        return float((self.probability[self.lungs] >= self.marked).mean())
+        return float((self.probability[self.lungs.mask] >= self.marked).mean())
 
     def on_scan(self) -> tuple[sitk.Image, sitk.Image] | None:
         """Lesion probability (float32) and mask (uint8, 0 and 1) on the scan's own voxels."""
@@ -73,14 +74,14 @@ def read_scan(
     predictor: Predictor,
     slices: Slices,
     *,
-    lungs: NDArray[np.bool_] | None = None,
+    lungs: Lungs | None = None,
     batch_size: int = 8,
 ) -> Reading:
     """Predict a scan's slices.
 
     Args:
         slices: grey, by the settings that the run's data were made by.
-        lungs: (D,H,W); a run whose images are black outside their region sees these alone.
+        lungs: a run whose images are black outside their region sees these alone.
         batch_size: how many are held on the device at once.
     """
     blackened = lungs if predictor.config.data.region == "black" else None
@@ -91,7 +92,7 @@ def read_scan(
         top = np.float32(np.iinfo(slices.images.dtype).max)
         planes: Floats = slices.images[chosen].astype(np.float32) / top
         if blackened is not None:
-            planes *= blackened[chosen]
+            planes *= blackened.mask[chosen]
         prediction = predictor(_fitted(planes, predictor))
         if (found := class_probabilities(prediction)) is not None:
             scores.append(found)

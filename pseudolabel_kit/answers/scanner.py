@@ -15,7 +15,7 @@ from torch import nn
 from pseudolabel_kit import __version__
 from pseudolabel_kit.answers.answer import Answer, slice_rows
 from pseudolabel_kit.answers.folder import AnswerFolder, write_table, write_volume
-from pseudolabel_kit.answers.lungs import lung_slices
+from pseudolabel_kit.answers.lungs import lungs_of
 from pseudolabel_kit.answers.reading import Reading, read_scan, volume_ml
 from pseudolabel_kit.answers.segmentation import Segmenter
 from pseudolabel_kit.engine.predict import Predictor
@@ -30,7 +30,8 @@ class Scanner:
 
     Attributes:
         settings: see `scans.inputs.settings_for`.
-        lungs: a lung mask on the grid of the one scan; None takes those beside the scans.
+        lungs: a lung mask on the grid of the one scan; None takes those beside the scans, or
+            finds them.
         segmenter: makes DICOM segmentations; None where none are wanted.
         batch_size: slices that are held on the device at once.
     """
@@ -80,7 +81,7 @@ class Scanner:
         """
         stamp = self.stamp(study)
         slices = study.slices(self.settings)
-        lungs = lung_slices(slices, self.lungs)
+        lungs = lungs_of(slices, self.lungs)
         reading = read_scan(self.predictor, slices, lungs=lungs, batch_size=self.batch_size)
         folder.begin(study.name)
         lesion_ml = self._write_volumes(reading, study, folder)

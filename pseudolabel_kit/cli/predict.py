@@ -72,7 +72,10 @@ Spacing: TypeAlias = Annotated[
 ]
 Lungs: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A lung mask of the one scan; default: those beside scans."),
+    typer.Option(
+        metavar="FILE",
+        help="A lung mask of the one scan; default: those beside scans, else by threshold.",
+    ),
 ]
 
 Seg: TypeAlias = Annotated[

@@ -16,9 +16,9 @@ from pseudolabel_kit.data.readers import read_image
 from pseudolabel_kit.data.table import Line
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Triple
-from pseudolabel_kit.scans.lungs import AIR, lung_mask
+from pseudolabel_kit.scans.lungs import shown_lungs
 from pseudolabel_kit.scans.slice_lungs import Mask, lungs
-from pseudolabel_kit.scans.window import GREY, Window
+from pseudolabel_kit.scans.window import Window
 
 TOGETHER = 16  # single slices
 
@@ -68,10 +68,7 @@ def by_threshold(piece: Piece) -> list[Mask]:
     planes = piece.grey()
     if piece.scan is None or len({plane.shape for plane in planes}) > 1:
         return [lungs(plane[None])[0] for plane in planes]
-    window = piece.scan.window
-    hu = window.black + np.stack(planes) * window.width
-    darkest = window.black + window.width / 100  # what is below it was clipped to black
-    return list(lung_mask(hu, piece.scan.spacing, air=max(AIR, darkest)))
+    return list(shown_lungs(np.stack(planes), piece.scan.window, piece.scan.spacing))
 
 
 def pieces(folder: Path, lines: Sequence[Line], chosen: Sequence[int]) -> list[Piece]:
@@ -107,8 +104,9 @@ def _scans(folder: Path) -> tuple[list[Scan], dict[str, tuple[int, int]]]:
     for file in sorted((folder / "studies").glob("*.json")):
         try:
             facts: dict[str, Any] = json.loads(file.read_bytes())
-            if "geometry" not in facts or (window := Window(**facts["window"])) == GREY:
+            if not facts.get("hu"):  # pictures, and volumes of other values
                 continue
+            window = Window(**facts["window"])
             x, y, z = map(float, facts["geometry"]["slices"]["spacing"])
             images = [os.path.normpath(row["image"]) for row in facts["rows"]]
         except (OSError, ValueError, KeyError, TypeError):

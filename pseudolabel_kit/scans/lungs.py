@@ -10,6 +10,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from pseudolabel_kit.scans.geometry import Triple
 from pseudolabel_kit.scans.slice_lungs import Mask, filled, inner_air, without_airways
+from pseudolabel_kit.scans.window import Window
 
 AIR = -320.0  # HU, between lung and tissue
 LUMEN = -930.0  # HU: the windpipe holds air alone, the lungs tissue too
@@ -46,3 +47,16 @@ def lung_mask(volume: NDArray[Any], spacing: Triple, air: float = AIR) -> Mask:
     lungs = [first, second] if size[second] >= SECOND * size[first] else [first]
     chosen = np.isin(np.arange(count + 1), lungs)[parts]
     return np.stack([filled(plane) for plane in chosen])
+
+
+def shown_lungs(grey: NDArray[np.floating[Any]], window: Window, spacing: Triple) -> Mask:
+    """The lungs of a scan that is shown in a window of HU; see `lung_mask`.
+
+    Args:
+        grey: (D,H,W) in [0, 1].
+        window: what of the HU that shows.
+        spacing: mm between pixels and slices (x, y, z).
+    """
+    hu = window.black + grey * window.width
+    darkest = window.black + window.width / 100  # what is below it was clipped to black
+    return lung_mask(hu, spacing, air=max(AIR, darkest))

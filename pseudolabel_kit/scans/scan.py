@@ -124,7 +124,12 @@ def cut(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
         masks=None if lesions is None else lesions != 0,
         regions=None if region is None else geometry.mask_slices(region) != 0,
-        facts={"window": asdict(window), "geometry": geometry.to_json(), "thin": thin},
+        facts={
+            "window": asdict(window),
+            "hu": window == settings.window,
+            "geometry": geometry.to_json(),
+            "thin": thin,
+        },
     )
 
 
