@@ -5,6 +5,7 @@ provenance.json     versions, device, seed, split, counts
 metrics.jsonl       one record a line: step, epoch, audit, event
 checkpoints/        step-*.safetensors (the last ones), best.safetensors
 evaluation-*.json   measures of a split; evaluation-*.npz what they were computed from
+explanations-*.json measures of the explainers' maps on a split
 cost.json           time, throughput, memory, size
 strips.npz          pictures for the report
 failure.txt         the traceback of the part that stopped the run, until it goes on

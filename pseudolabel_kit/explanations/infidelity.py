@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pseudolabel_kit.explanations.removal import Score
 
-SAMPLES = 20
+SAMPLES = 10
 SIDE = 1 / 4  # of a square, as a share of the image's
 
 

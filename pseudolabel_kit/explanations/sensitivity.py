@@ -32,10 +32,14 @@ def sensitivity(explain: Callable[[Tensor], Tensor], images: Tensor, seed: int) 
     """
     draw = torch.Generator().manual_seed(seed)
 
-    def explained(images: Tensor | tuple[Tensor, ...]) -> Tensor:
-        given = images if isinstance(images, Tensor) else images[0]  # captum's first call
+    def explained(given: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        if not isinstance(given, Tensor):  # captum's first call, whose answer it iterates over
+            return (alone(given[0]),)
+        return alone(given)
+
+    def alone(images: Tensor) -> Tensor:
         with torch.enable_grad():
-            return explain(given).detach()
+            return explain(images).detach()
 
     def noisy(images: Tensor) -> Tensor:
         noise = (2 * torch.rand(images.shape, generator=draw) - 1) * RADIUS

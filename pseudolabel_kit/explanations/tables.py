@@ -17,7 +17,7 @@ def explanations_table(found: Explanations) -> RenderableType:
     """One row a measure, one column an explainer, chance last, over all images."""
     everyone = found.groups[0]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column(Text(heading(found)), overflow="fold", min_width=16)
+    table.add_column("measure", overflow="fold", min_width=14)
     for name in found.explainers:
         table.add_column(Text(name), justify="right", overflow="fold")
     for measure in everyone.measures:
@@ -27,7 +27,9 @@ def explanations_table(found: Explanations) -> RenderableType:
             *(cell(everyone.figures[name].get(measure)) for name in found.explainers),
         )
     told = "Green or red: better or worse than chance, by the interval of the difference."
-    return Group(table, Text(f"{reading(found)} {told}", style="dim"))
+    return Group(
+        Text(heading(found), style="bold"), table, Text(f"{reading(found)} {told}", style="dim")
+    )
 
 
 def cell(shown: Figure | None) -> Text:
@@ -36,5 +38,5 @@ def cell(shown: Figure | None) -> Text:
         return Text("–", style="dim")
     text = Text(figure(shown.value), style=STYLES[shown.sign])
     if shown.interval:
-        text.append(f"\n{shown.interval[0]:.3f} – {shown.interval[1]:.3f}", style="not bold dim")
+        text.append(f"\n{shown.interval[0]:.3f}–{shown.interval[1]:.3f}", style="not bold dim")
     return text

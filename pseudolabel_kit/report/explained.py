@@ -130,11 +130,7 @@ def heading(found: Explanations) -> str:
 
 def reading(found: Explanations) -> str:
     """What the figures rest on, in two sentences."""
-    removed = {
-        "blur": "what it is in the blurred image",
-        "mean": "the image's mean",
-        "zero": "black",
-    }[found.baseline]
+    removed = {"blur": "blurred", "mean": "the image's mean", "zero": "black"}[found.baseline]
     return (
         f"A hit may be {found.tolerance} pixels beside the lesion, of {found.size[1]}; a pixel "
         f"that is removed becomes {removed}. Chance: what a map gets that knows nothing."

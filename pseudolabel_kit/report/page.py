@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pseudolabel_kit.files import write_text
-from pseudolabel_kit.report import curves, panels
+from pseudolabel_kit.report import curves, explained, panels
 from pseudolabel_kit.report.preflight import preflight
 from pseudolabel_kit.report.records import Json, Records, read_records
 from pseudolabel_kit.report.tables import holdings
@@ -27,6 +27,12 @@ def write_report(run: Path) -> Path:
     """
     templates = environment("report")
     templates.globals |= {"figure": figure, "holdings": holdings, "groups": GROUPS}
+    templates.globals |= {
+        "explained_words": explained.WORDS,
+        "explained_heading": explained.heading,
+        "explained_reading": explained.reading,
+        "explained_charts": explained.charts,
+    }
     page = templates.get_template("report.html.j2").render(context(read_records(run)))
     path = run / "report.html"
     write_text(path, page)
