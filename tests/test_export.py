@@ -26,7 +26,7 @@ from pseudolabel_kit.interfaces import Task
 TASK = Task(channels=1, size=(32, 32), classes=("a", "b"), lesion_classes=(1,))
 
 needs_onnx = pytest.mark.skipif(
-    not all(map(formats.find_spec, formats.NEEDED)), reason="the extra onnx is not installed"
+    not all(map(formats.find_spec, Onnx.needs)), reason="the extra onnx is not installed"
 )
 
 
@@ -159,7 +159,10 @@ class Wrong(Format):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x: x + np.float32(2e-4), r"class_probability differs by 0\.0002 .* at most 0\.0001"),
+        (
+            lambda x: x + np.float32(2e-4),
+            r"class_probability differs by 0\.0002 .* at most 0\.0001",
+        ),
         (lambda x: x * np.float32("nan"), "differs by nan"),
         (lambda x: x[:1], r"has shape \(1, 3\); expected \(3, 3\)"),
     ],
