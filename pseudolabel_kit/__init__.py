@@ -4,7 +4,7 @@ Everything a script needs, imported when first used: `import pseudolabel_kit` lo
 
     run = pseudolabel_kit.train({"method": {"fuser": "fixmatch", "explainer": "none"}})
     pseudolabel_kit.evaluate(run, split="test")
-    predictor = pseudolabel_kit.load(run)
+    reading = pseudolabel_kit.load(run).read("scan.png")
     fuser = pseudolabel_kit.build("fuser", "sharpen:norm=pixel")
 """
 

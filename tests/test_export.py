@@ -26,7 +26,7 @@ from pseudolabel_kit.interfaces import Task
 TASK = Task(channels=1, size=(32, 32), classes=("a", "b"), lesion_classes=(1,))
 
 needs_onnx = pytest.mark.skipif(
-    not all(map(formats.find_spec, formats.NEEDED)), reason="the extra onnx is not installed"
+    not all(map(formats.find_spec, Onnx.needs)), reason="the extra onnx is not installed"
 )
 
 

@@ -31,7 +31,16 @@ def read_image(path: Path, where: str) -> NDArray[np.float32]:
     Raises:
         DataError: the file cannot be decoded, or its values are out of range.
     """
-    pixels = _decode(path, where, indices=False)
+    return scale_pixels(_decode(path, where, indices=False), where)
+
+
+def scale_pixels(pixels: NDArray[Any], where: str) -> NDArray[np.float32]:
+    """Pixels (H,W) or (H,W,C), as they are stored, as an image (C,H,W) in [0, 1].
+
+    Raises:
+        DataError: their shape, type or values are none of an image.
+    """
+    pixels = _require_pixels(pixels, where)
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all():
             raise DataError(f"{where} holds NaN or infinite pixels")
@@ -112,10 +121,14 @@ def _decode_npy(path: Path, where: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{where} is no NPY file that can be read: {error}") from None
+    return np.asarray(_require_pixels(array, where))
+
+
+def _require_pixels(array: NDArray[Any], where: str) -> NDArray[Any]:
     if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (1,), (3,)):
         raise DataError(f"{where} has shape {array.shape}; expected (H,W), (H,W,1) or (H,W,3)")
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * 255
     if array.dtype.kind not in "uif":
         raise DataError(f"{where} holds {array.dtype}; expected uint8, uint16 or float")
-    return np.asarray(array)
+    return array

@@ -73,13 +73,21 @@ def output_names(images: Sequence[Path]) -> list[str]:
 
 
 def open_image(path: Path, task: Task) -> ImageFile:
-    """Read an image and fit it to a run, with the weights that resized its training data.
+    """Read an image and fit it to a run.
 
     Raises:
-        DataError: it cannot be read, is too small to be enlarged, or is in colour while the
+        DataError: it cannot be read, or does not suit the run.
+    """
+    return fit_image(path, read_image(path, str(path)), task)
+
+
+def fit_image(path: Path, pixels: Pixels, task: Task) -> ImageFile:
+    """Fit an image (C,h,w) to a run, with the weights that resized its training data.
+
+    Raises:
+        DataError: it is too small to be enlarged, or is in colour while the
             run knows only grey.
     """
-    pixels = read_image(path, str(path))
     return ImageFile(path=path, grey=pixels.mean(axis=0), fitted=fitted(pixels, task, str(path)))
 
 

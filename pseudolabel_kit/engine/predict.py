@@ -10,17 +10,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.readers import scale_pixels
 from pseudolabel_kit.engine import checkpoint, provenance
 from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint, DamagedError
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.guard import Failed, warn_of
+from pseudolabel_kit.engine.images import fit_image, open_image
 from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.reading import ImageReading, readings
 from pseudolabel_kit.engine.setup import make_fabric, make_model
 from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.interfaces import Evidence, Prediction, Task
@@ -54,6 +59,23 @@ class Predictor:
         """
         with self.fabric.autocast():
             return predict(self.model, self._moved(images), self.method, debias=False)
+
+    def read(self, image: str | PathLike[str] | NDArray[Any]) -> ImageReading:
+        """The answer to one image of any size, in that size: the numbers of `plk predict`.
+
+        Args:
+            image: a PNG, JPEG, TIFF or NPY file; or pixels (h,w), (h,w,1) or (h,w,3): uint8,
+                uint16 or float in [0, 1].
+
+        Raises:
+            DataError: it cannot be read, or does not suit the run.
+        """
+        if isinstance(image, np.ndarray):
+            opened = fit_image(Path("the image"), scale_pixels(image, "the image"), self.task)
+        else:
+            opened = open_image(Path(image), self.task)
+        prediction = self(torch.from_numpy(opened.fitted[None]))
+        return readings(prediction, self.task, [opened])[0]
 
     def explain(self, images: Tensor) -> tuple[Prediction, Mapping[str, Evidence]]:
         """The answer to images (B,C,H,W), and each explainer's evidence for it by reference.

@@ -25,19 +25,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.images import ImageFile, Pixels, open_image, output_names
 from pseudolabel_kit.engine.predict import Predictor
-from pseudolabel_kit.engine.readout import (
-    as_numpy,
-    class_probabilities,
-    lesion_probability,
-    marked_from,
-)
+from pseudolabel_kit.engine.reading import in_own_size, readings
+from pseudolabel_kit.engine.readout import as_numpy
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
-from pseudolabel_kit.interfaces import Prediction
 from pseudolabel_kit.report.overlays import overlay
 
 CLASSES = "classes.csv"
@@ -120,29 +114,19 @@ def _answer(
     """Predict one batch; each image's answer comes when its pictures are written."""
     batch = torch.from_numpy(np.stack([image.fitted for image in opened]))
     prediction, evidence = predictor.explain(batch)
-    scores = _class_scores(prediction, predictor.task.classes)
-    probability = lesion_probability(prediction, predictor.task)
-    marked = marked_from(predictor.task)
+    read = readings(prediction, predictor.task, opened)
     maps = {reference: as_numpy(each.map) for reference, each in evidence.items()}
     for i, (image, name) in enumerate(zip(opened, names, strict=True)):
-        mine = None if probability is None else _in_own_size(image, probability[i])
-        shown = {r: _in_own_size(image, each[i]).max(axis=0) for r, each in maps.items()}
+        mine, marked = read[i].lesion, read[i].threshold
+        shown = {r: in_own_size(image, each[i]).max(axis=0) for r, each in maps.items()}
         for kind, pixels in _pictures(image, mine, marked, shown):
             _write_picture(_target(out, kind, name), pixels)
         yield Answer(
             image=image.path,
             name=name,
-            probabilities=scores[i],
+            probabilities=read[i].probabilities,
             lesion_share=None if mine is None else float((mine.max(axis=0) >= marked).mean()),
         )
-
-
-def _class_scores(prediction: Prediction, classes: Sequence[str]) -> list[dict[str, float]]:
-    """Each row's probabilities by class; empty where the model does not classify."""
-    scores = class_probabilities(prediction)
-    if scores is None:
-        return [{} for _ in range(len(prediction.need_masks("plk predict")))]
-    return [dict(zip(classes, row, strict=True)) for row in scores.tolist()]
 
 
 def _pictures(
@@ -166,11 +150,6 @@ def _channels(kind: str, count: int) -> list[str]:
 
 def _target(out: Path, kind: str, name: str) -> Path:
     return out / kind / f"{name}.png"
-
-
-def _in_own_size(image: ImageFile, planes: Pixels) -> Pixels:
-    height, width = image.grey.shape
-    return np.clip(resize(planes, (height, width)), 0, 1)
 
 
 def _refuse_existing(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -24,15 +24,29 @@ Pixels: TypeAlias = NDArray[np.float32]
 Answers: TypeAlias = Mapping[str, Pixels]
 Reader: TypeAlias = Callable[[Pixels], Answers]
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
 UNKNOWN = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
 class Format(ABC):
-    """A kind of file."""
+    """A kind of file.
+
+    Attributes:
+        needs: packages of the extra `onnx`.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def require(self) -> None:
-        """Say before any work what is not installed."""
+        """Say before any work what is not installed.
+
+        Raises:
+            ConfigError: the extra is missing.
+        """
+        if missing := [name for name in self.needs if find_spec(name) is None]:
+            raise ConfigError(
+                f"--onnx: {missing[0]} is not installed: expected "
+                "pip install 'pseudolabel-kit[onnx]'"
+            )
 
     @abstractmethod
     def write(self, program: ExportedProgram, path: Path, facts: str, backbone: str) -> None:
@@ -51,21 +65,11 @@ class Format(ABC):
 class Onnx(Format):
     """ONNX, for onnxruntime and many more; the facts stand in its metadata."""
 
-    def require(self) -> None:
-        """Say what is not installed.
-
-        Raises:
-            ConfigError: the extra is missing.
-        """
-        if missing := [name for name in NEEDED if find_spec(name) is None]:
-            raise ConfigError(
-                f"--onnx: {missing[0]} is not installed: expected "
-                "pip install 'pseudolabel-kit[onnx]'"
-            )
+    needs: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript")
 
     def write(self, program: ExportedProgram, path: Path, facts: str, backbone: str) -> None:
         """Translate the graph and write it, all weights in the one file."""
-        outputs = list(program.call_spec.out_spec.context)  # type: ignore[union-attr]
+        outputs = list(program.call_spec.out_spec.context)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the answers are compared below
@@ -90,7 +94,7 @@ class Onnx(Format):
 
     def read(self, path: Path) -> Reader:
         """Run it by onnxruntime."""
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
