@@ -207,6 +207,23 @@ def test_columns_of_one_s_own_are_kept(source: Path, tmp_path: Path) -> None:
     assert run(source, out).rows == rows
 
 
+def test_a_region_that_was_found_since_is_kept_while_its_picture_is_there(
+    tmp_path: Path,
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    (source / "images").mkdir(parents=True)
+    Image.new("L", (24, 24)).save(source / "images" / "a.png")
+    settings = replace(SETTINGS, label_from=LabelFrom.NONE)
+    run(source, out, settings)
+    (out / "regions").mkdir()
+    (out / "regions" / "found.png").write_bytes(b"")
+    fill_in(out, region="regions/found.png", region_by="threshold")
+    (row,) = run(source, out, settings).rows
+    assert (row["region"], row["region_by"]) == ("regions/found.png", "threshold")
+    (out / "regions" / "found.png").unlink()
+    assert run(source, out, settings).rows[0]["region"] == ""
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

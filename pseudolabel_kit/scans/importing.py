@@ -131,7 +131,7 @@ def _import(
         raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
     filled, added = _filled_in(out / MANIFEST)
     finished = [done(study, out) for study in good]
-    rows = [_carried(row, filled, added) for each in finished for row in each.rows]
+    rows = [_carried(row, filled, added, out) for each in finished for row in each.rows]
     write_text(out / record.FILE, json.dumps(asdict(settings), indent=1) + "\n")
     _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
@@ -243,11 +243,15 @@ def _filled_in(manifest: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
 
 
 def _carried(
-    row: dict[str, str], filled: dict[str, dict[str, str]], added: Sequence[str]
+    row: dict[str, str], filled: dict[str, dict[str, str]], added: Sequence[str], out: Path
 ) -> dict[str, str]:
-    """A row with what was filled in where the import, which knows no splits, knows nothing."""
+    """A row with what was filled in where the import, which knows no splits, knows nothing.
+
+    A region that was found since is one of these, as long as its picture is there.
+    """
     before = filled.get(os.path.normpath(row["image"]), {})
-    columns = (*FILLED_IN, *added)
+    found = before.get("region", "") and (out / before["region"]).is_file()
+    columns = (*FILLED_IN, *(("region",) if found else ()), *added)
     return row | {column: row.get(column) or before.get(column, "") for column in columns}
 
 
