@@ -69,7 +69,7 @@ class Onnx(Format):
 
     def write(self, program: ExportedProgram, path: Path, facts: str, backbone: str) -> None:
         """Translate the graph and write it, all weights in the one file."""
-        outputs = list(program.call_spec.out_spec.context)  # type: ignore[union-attr]
+        outputs = list(program.call_spec.out_spec.context)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the answers are compared below
@@ -94,7 +94,7 @@ class Onnx(Format):
 
     def read(self, path: Path) -> Reader:
         """Run it by onnxruntime."""
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors

@@ -73,7 +73,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-class _Gradients(TorchDispatchMode):
+class _Gradients(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the first operation that belongs to a gradient."""
 
     found = ""
@@ -88,6 +88,6 @@ class _Gradients(TorchDispatchMode):
 
 def _gradient(network: nn.Module, images: Tensor) -> str:
     """Names the gradient that a network takes on its way forward, if it does."""
-    with torch.no_grad(), _Gradients() as seen:
+    with torch.no_grad(), _Gradients() as seen:  # type: ignore[no-untyped-call]
         network(images)
     return seen.found and f"its forward takes a gradient ({seen.found}), which no tracer follows"
