@@ -23,7 +23,8 @@ def require_agreement(network: Probabilities, reader: Reader, path: Path) -> flo
     """The largest difference between two answers to the same images, in probability.
 
     Raises:
-        RunError: it is above `TOLERANCE`, in an image of one grey `BLANK_TOLERANCE`; or an answer is missing, misshapen or no number.
+        RunError: it is above `TOLERANCE`, in an image of one grey `BLANK_TOLERANCE`; or an
+            answer is missing, misshapen or no number.
     """
     largest = 0.0
     for images, tolerance in _images(network.task):
