@@ -14,16 +14,20 @@ from pseudolabel_kit.export.graph import Probabilities
 from pseudolabel_kit.interfaces import Task
 
 TOLERANCE = 1e-4  # of a probability
+# In an image of one grey a normalisation divides rounding errors by a variance of nought, and
+# onnxruntime rounds otherwise than torch: up to 5e-4 with random weights, 4e-5 once trained.
+BLANK_TOLERANCE = 1e-3
 
 
 def require_agreement(network: Probabilities, reader: Reader, path: Path) -> float:
     """The largest difference between two answers to the same images, in probability.
 
     Raises:
-        RunError: it is above `TOLERANCE`, or an answer is missing, misshapen or no number.
+        RunError: it is above `TOLERANCE`, in an image of one grey `BLANK_TOLERANCE`; or an
+            answer is missing, misshapen or no number.
     """
     largest = 0.0
-    for images in _images(network.task):
+    for images, tolerance in _images(network.task):
         with torch.no_grad():
             expected = network(torch.from_numpy(images))
         found = reader(images)
@@ -37,22 +41,23 @@ def require_agreement(network: Probabilities, reader: Reader, path: Path) -> flo
                     f"expected {mine.shape}"
                 )
             gap = float(np.abs(found[name] - mine).max())
-            if not gap <= TOLERANCE:  # nor NaN
+            if not gap <= tolerance:  # nor NaN
                 raise RunError(
                     f"{path}: not written: its {name} differs by {gap:.2g} from the network's; "
-                    f"expected at most {TOLERANCE:g}"
+                    f"expected at most {tolerance:g}"
                 )
             largest = max(largest, gap)
     return largest
 
 
-def _images(task: Task) -> Iterator[Pixels]:
-    """Black, white, a ramp, noise, and noise of black and white: one by one, and three at once."""
+def _images(task: Task) -> Iterator[tuple[Pixels, float]]:
+    """Black and white, a ramp, noise, noise of black and white; one by one, and three at once."""
     rng = np.random.default_rng(0)
     shape = (task.channels, *task.size)
     ramp = np.broadcast_to(np.linspace(0, 1, task.size[1]), shape)
-    noise = rng.random((2, *shape))
-    every = np.stack([np.zeros(shape), np.ones(shape), ramp, *noise, noise[0] > 0.5])
-    images = every.astype(np.float32)
-    yield from (images[i : i + 1] for i in range(len(images)))
-    yield from (images[:3], images[3:])
+    noise = rng.random(shape)
+    blank = np.stack([np.zeros(shape), np.ones(shape), np.zeros(shape)]).astype(np.float32)
+    content = np.stack([ramp, noise, noise > 0.5]).astype(np.float32)
+    for images, tolerance in ((blank, BLANK_TOLERANCE), (content, TOLERANCE)):
+        yield from ((images[i : i + 1], tolerance) for i in range(len(images)))
+        yield images, tolerance
