@@ -48,5 +48,6 @@ def slices() -> None:
 def first_run() -> None:
     """A run that has ended, and an image that it has not seen."""
     line = ["train", "--out", "runs/first"]
-    assert call([*line, *shortened(line)]) == 0
+    if not Path("runs/first").exists():  # made for a section above
+        assert call([*line, *shortened(line)]) == 0
     Image.new("L", (32, 32), 90).save("scan.png")

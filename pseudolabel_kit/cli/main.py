@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": "Train methods with several seeds and say how they differ.",
     "predict": "Write masks, volumes and classes for scans and images.",
     "explain": "Show a study's slices with answers and evidence, as a page.",
-    "export": "Write the network as one file, ONNX or torch, that needs nothing else.",
+    "export": "Write the network as one ONNX or torch file.",
     "plugins": "List, show and check parts; begin one of your own.",
     "data": "Make a dataset of scans; describe, check and split one.",
 }
