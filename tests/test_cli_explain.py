@@ -95,6 +95,21 @@ def test_a_volume_is_cut_into_slices(run: Path, capsys: pytest.CaptureFixture[st
     assert "1 study; 5 slices" in capsys.readouterr().out
 
 
+def test_the_mask_beside_a_scan_is_the_truth_when_it_is_asked_for(run: Path) -> None:
+    scan = np.random.default_rng(0).integers(-1000, 200, (5, 20, 24)).astype(np.int16)
+    lesion = np.zeros((5, 20, 24), np.uint8)
+    lesion[2, 5:15, 5:15] = 1
+    Path("scans").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(scan), "scans/case7.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(lesion), "scans/case7_seg.nii.gz")
+    line = ("scans", "--window", "lung", "--spacing", "1")
+    text = (explained(run, *line) / "case7.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'"truth": (\S+?)[,}]', text)) == {"null"}
+    text = (explained(run, *line, "--truth", "--overwrite") / "case7.html").read_text("utf-8")
+    shares = [float(share) > 0 for share in re.findall(r'"truth": ([\d.]+)', text)]
+    assert shares == [False, False, True, False, False]
+
+
 def test_patients_of_a_dataset_are_numbered_and_their_names_are_nowhere(run: Path) -> None:
     out = explained(run, str(dataset(Path("data"))))
     assert pages(out) == ["index.html", "patient-1.html", "patient-2.html"]

@@ -102,6 +102,18 @@ def test_truth_that_was_not_asked_for_is_nowhere() -> None:
     assert all(each["truth"] is None and each["label"] is None for each in data(text)["slices"])
 
 
+def test_dice_is_that_of_a_hand() -> None:
+    truth = np.zeros((SIDE, SIDE), dtype=bool)
+    truth[2:6, 3:9] = True  # 24 px; of the mask's 4 x 4 it holds 4 x 3
+    found = told(answers(5), 4, title="", label=None, truth=truth)
+    assert found.dice == 2 * 12 / (16 + 24)
+    assert found.lesion == pytest.approx(16 / SIDE**2, abs=1e-6)
+    assert found.truth == pytest.approx(24 / SIDE**2, abs=1e-6)
+    empty = np.zeros((SIDE, SIDE), dtype=bool)
+    assert told(answers(5), 4, title="", label=None, truth=empty).dice == 0
+    assert told(answers(5), 0, title="", label=None, truth=empty).dice is None
+
+
 def test_a_model_without_masks_or_without_classes_has_a_page_too() -> None:
     full = answers(2)
     image = np.zeros((1, SIDE, SIDE), dtype=np.float32)
