@@ -27,6 +27,7 @@ def stacks(
             name=study.name,
             slices=partial(_slices, study, settings, data.region == "black"),
             stamp=study.stamp(settings),
+            axial=True,
             truth=bool(getattr(study, "masks", ())),
         )
         for study in seen
