@@ -73,6 +73,7 @@ def test_pictures_of_a_folder_are_a_study(run: Path, capsys: pytest.CaptureFixtu
     text = (out / "left-lung.html").read_text(encoding="utf-8")
     assert '"title": "x1"' in text
     assert "input x gradient" in text
+    assert "nearest the feet" not in text
     assert "true" not in re.findall(r'"truth": (\w+)', text)
     assert 'href="left-lung.html"' in (out / "index.html").read_text(encoding="utf-8")
 
@@ -92,7 +93,23 @@ def test_a_volume_is_cut_into_slices(run: Path, capsys: pytest.CaptureFixture[st
     line = ("scan.nii.gz", "--window", "lung", "--spacing", "1")
     text = (explained(run, *line) / "scan.html").read_text(encoding="utf-8")
     assert 'max="5"' in text
+    assert "The patient's right is on the left of the image. The first slice is nearest the" in text
     assert "1 study; 5 slices" in capsys.readouterr().out
+
+
+def test_the_mask_beside_a_scan_is_the_truth_when_it_is_asked_for(run: Path) -> None:
+    scan = np.random.default_rng(0).integers(-1000, 200, (5, 20, 24)).astype(np.int16)
+    lesion = np.zeros((5, 20, 24), np.uint8)
+    lesion[2, 5:15, 5:15] = 1
+    Path("scans").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(scan), "scans/case7.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(lesion), "scans/case7_seg.nii.gz")
+    line = ("scans", "--window", "lung", "--spacing", "1")
+    text = (explained(run, *line) / "case7.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'"truth": (\S+?)[,}]', text)) == {"null"}
+    text = (explained(run, *line, "--truth", "--overwrite") / "case7.html").read_text("utf-8")
+    shares = [float(share) > 0 for share in re.findall(r'"truth": ([\d.]+)', text)]
+    assert shares == [False, False, True, False, False]
 
 
 def test_patients_of_a_dataset_are_numbered_and_their_names_are_nowhere(run: Path) -> None:
@@ -120,7 +137,7 @@ def test_truth_is_read_when_it_is_asked_for(run: Path) -> None:
     assert set(re.findall(r'"(?:truth|label)": (\S+?)[,}]', text)) == {"null"}
     told = explained(run, source, "--truth", "--overwrite") / "patient-1.html"
     text = told.read_text(encoding="utf-8")
-    assert "truth: the dataset&#39;s mask" in text
+    assert "truth: the reference mask" in text
     shares = re.findall(r'"truth": (0\.\d+)', text)
     assert [float(share) for share in shares] == [pytest.approx(100 / 1600, abs=0.01)] * 2
 
@@ -135,6 +152,34 @@ def test_studies_that_are_done_are_kept(run: Path, capsys: pytest.CaptureFixture
     assert (out / "patient-1.html").stat().st_mtime_ns == before
     explained(run, source, "--overwrite")
     assert (out / "patient-1.html").stat().st_mtime_ns != before
+
+
+def test_a_page_that_was_not_finished_is_done_again(run: Path) -> None:
+    write_image(Path("scans", "x.png"), noise(40, 36))
+    out = explained(run, "scans")
+    (out / "cards" / "scans.json").unlink()  # as where the process ended after the page
+    (out / "scans.html").write_text("half")
+    explained(run, "scans")
+    assert (out / "cards" / "scans.json").exists()
+    assert "input x gradient" in (out / "scans.html").read_text(encoding="utf-8")
+
+
+def test_an_old_card_does_not_vouch_for_a_page_that_replaced_its_own(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(Path("scans", "x.png"), noise(40, 36))
+    out = explained(run, "scans")
+    line = ["explain", str(run), "scans", "--out", "out", "--explainer", "none", "--overwrite"]
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pseudolabel_kit.viewer.writing.write_card", ended)
+        assert call(line) != 0
+    assert "input x gradient" not in (out / "scans.html").read_text(encoding="utf-8")
+    explained(run, "scans")
+    assert "input x gradient" in (out / "scans.html").read_text(encoding="utf-8")
 
 
 def test_a_page_of_other_explainers_is_not_replaced(
@@ -167,7 +212,8 @@ def test_a_study_that_cannot_be_used_is_named_and_the_rest_is_done(
     [
         (["gone.png"], "gone.png: there is no such file or folder"),
         (["gone"], "gone: there is no such file, folder or dataset"),
-        (["scans", "--truth"], "--split, --patient and --truth: expected a dataset among INPUT"),
+        (["scans", "--split", "test"], "--split and --patient: expected a dataset among INPUT"),
+        (["scans", "--truth"], "--truth: expected a dataset or scans among INPUT"),
         (["data", "--patient", NAME + "3"], f"data: there is no patient '{NAME}3'"),
         (["data", "--split", "val"], "the split 'val' holds no rows"),
         (["scans", "--explainer", "igg"], "'igg'"),

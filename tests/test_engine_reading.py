@@ -71,3 +71,10 @@ def test_a_head_that_lacks_says_nothing(predictor: Predictor, tmp_path: Path) ->
     bare = Prediction(class_logits=whole.class_logits)
     (classes,) = readings(bare, predictor.task, [image])
     assert (classes.lesion, classes.mask) == (None, None)
+
+
+def test_a_run_of_black_images_warns(predictor: Predictor) -> None:
+    data = predictor.config.data.model_copy(update={"region": "black"})
+    config = predictor.config.model_copy(update={"data": data})
+    with pytest.warns(UserWarning, match="black outside their region"):
+        replace(predictor, config=config).read(noise(40, 36))

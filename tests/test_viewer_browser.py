@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,21 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab) -> None:
         tab.page.keyboard.press("Tab")
         seen.add(tab.page.evaluate("document.activeElement.id || document.activeElement.className"))
     assert {"ask", "slice", "fade"} <= seen
+
+
+def test_a_page_without_masks_is_turned_too(chromium: Any, tmp_path: Path) -> None:
+    full = drawn("case", COUNT)
+    full.layers = [each for each in full.layers if each.name.startswith("evidence/")]
+    none = {"lesion": None, "truth": None, "dice": None, "maps": {}}
+    full.slices = [replace(each, **none, inside=None, overlap=None) for each in full.slices]
+    file = tmp_path / "case.html"
+    file.write_text(page(full, run="first", step=7), encoding="utf-8")
+    opened = Tab(chromium, file)
+    opened.page.keyboard.press("Home")
+    assert opened.slice() == 1
+    assert opened.page.locator(".layer small").all_inner_texts() == ["", ""]
+    assert opened.errors == []
+    opened.page.close()
 
 
 @pytest.mark.parametrize("width", [800, 1200])

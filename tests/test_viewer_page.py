@@ -46,7 +46,7 @@ def test_a_page_has_every_part() -> None:
         "decoder&#39;s probability",
         "pseudo label",
         "what is marked as lesion",
-        "truth: the dataset&#39;s mask",
+        "truth: the reference mask",
         'aria-live="polite"',
         'type="range" min="1" max="5"',
         "Inside",
@@ -97,9 +97,21 @@ def test_names_inject_nothing() -> None:
 
 def test_truth_that_was_not_asked_for_is_nowhere() -> None:
     text = written(drawn(truth=False))
-    assert "the dataset&#39;s mask" not in text
+    assert "the reference mask" not in text
     assert "rue lesion" not in text
     assert all(each["truth"] is None and each["label"] is None for each in data(text)["slices"])
+
+
+def test_dice_is_that_of_a_hand() -> None:
+    truth = np.zeros((SIDE, SIDE), dtype=bool)
+    truth[2:6, 3:9] = True  # 24 px; of the mask's 4 x 4 it holds 4 x 3
+    found = told(answers(5), 4, title="", label=None, truth=truth)
+    assert found.dice == 2 * 12 / (16 + 24)
+    assert found.lesion == pytest.approx(16 / SIDE**2, abs=1e-6)
+    assert found.truth == pytest.approx(24 / SIDE**2, abs=1e-6)
+    empty = np.zeros((SIDE, SIDE), dtype=bool)
+    assert told(answers(5), 4, title="", label=None, truth=empty).dice == 0
+    assert told(answers(5), 0, title="", label=None, truth=empty).dice is None
 
 
 def test_a_model_without_masks_or_without_classes_has_a_page_too() -> None:
@@ -118,7 +130,11 @@ def test_a_model_without_masks_or_without_classes_has_a_page_too() -> None:
         study.add([Slice(image=image)] * 2, found)
         text = written(study)
         assert ('aria-labelledby="classes-title"' in text) == bool(study.classes)
-        assert ("what is marked" in text) == ("marked" not in gone)
+        talk = ("what is marked", "mask", "inside", "Inside", "overlap ", 'id="lesions"')
+        body = text[text.index("<main>") : text.index("<dialog")]
+        assert [word in body for word in talk] == ["marked" not in gone] * len(talk)
+        listed = index([card(study, "")] * 2, "first")
+        assert ("esion" in listed) == ("marked" not in gone)
         assert card(study, "").count == 2
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.scans.geometry import Geometry
 from pseudolabel_kit.scans.lungs import shown_lungs
 from pseudolabel_kit.scans.scan import any_value, read_mask
-from pseudolabel_kit.scans.study import Slices
+from pseudolabel_kit.scans.study import Slices, Study
 from pseudolabel_kit.scans.window import Window
 
 
@@ -43,6 +46,23 @@ def lungs_of(slices: Slices, file: Path | None) -> Lungs | None:
         return Lungs(slices.regions, "mask")
     if not slices.facts["hu"]:
         return None
-    grey = slices.images.astype(np.float32) / np.iinfo(slices.images.dtype).max
-    found = shown_lungs(grey, Window(**slices.facts["window"]), geometry.slices.spacing)
+    found = shown_lungs(
+        grey(slices.images), Window(**slices.facts["window"]), geometry.slices.spacing
+    )
     return Lungs(found, "threshold") if found.any() else None
+
+
+def grey(images: NDArray[Any], lungs: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Slices of 8 or 16 bits (D,H,W) in [0, 1], black outside the lungs (D,H,W) if given."""
+    shown: NDArray[np.float32] = images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+    return shown if lungs is None else shown * lungs
+
+
+def warn_of_lungs(data: DataConfig, studies: Sequence[Study]) -> None:
+    """Warn where a run is to see the lungs alone, and a study has no mask of them."""
+    if data.region == "black" and any(getattr(each, "region", None) is None for each in studies):
+        warnings.warn(
+            "the run was trained on images that are black outside the lungs (data.region = "
+            "black); where no lung mask is given or lies beside a scan, a threshold finds them",
+            stacklevel=3,
+        )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pseudolabel_kit.answers.answer import Answer
 from pseudolabel_kit.answers.folder import AnswerFolder
+from pseudolabel_kit.answers.lungs import warn_of_lungs
 from pseudolabel_kit.answers.scanner import Scanner
 from pseudolabel_kit.errors import ConfigError, DataError
 from pseudolabel_kit.files import claimed
-from pseudolabel_kit.scans.study import FileStudy, Skipped, Study
+from pseudolabel_kit.scans.study import Skipped, Study, without_masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def predict_studies(
         DataError: no study can be used, or there is no such lung mask.
         RunError: an output is there already, or cannot be written.
     """
-    seen = [_without_truth(study) for study in studies]
+    seen = [without_masks(study) for study in studies]
     _refuse(scanner, seen)
     folder = AnswerFolder(out)
     answers: list[Answer] = []
@@ -102,11 +102,6 @@ def _before(
     return found
 
 
-def _without_truth(study: Study) -> Study:
-    """A scan apart from a lesion mask that lies beside it, which is of no use here."""
-    return replace(study, masks=()) if isinstance(study, FileStudy) else study
-
-
 def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
     if scanner.segmenter is not None:
         scanner.segmenter.require(studies)
@@ -117,11 +112,5 @@ def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
         )
     if scanner.lungs is not None and not scanner.lungs.is_file():
         raise DataError(f"--lungs {scanner.lungs}: there is no such file")
-    blackened = scanner.predictor.config.data.region == "black"
-    bare = any(getattr(study, "region", None) is None for study in studies)
-    if blackened and bare and scanner.lungs is None:
-        warnings.warn(
-            "the run was trained on images that are black outside the lungs (data.region = "
-            "black); where no lung mask lies beside a scan, a threshold finds them; see --lungs",
-            stacklevel=3,
-        )
+    if scanner.lungs is None:
+        warn_of_lungs(scanner.predictor.config.data, studies)

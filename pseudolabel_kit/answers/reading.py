@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from pseudolabel_kit.answers.lungs import Lungs
+from pseudolabel_kit.answers.lungs import Lungs, grey
 from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
@@ -89,10 +89,7 @@ def read_scan(
     probability: list[Floats] = []
     for start in range(0, len(slices.images), batch_size):
         chosen = slice(start, start + batch_size)
-        top = np.float32(np.iinfo(slices.images.dtype).max)
-        planes: Floats = slices.images[chosen].astype(np.float32) / top
-        if blackened is not None:
-            planes *= blackened.mask[chosen]
+        planes = grey(slices.images[chosen], blackened and blackened.mask[chosen])
         prediction = predictor(_fitted(planes, predictor))
         if (found := class_probabilities(prediction)) is not None:
             scores.append(found)

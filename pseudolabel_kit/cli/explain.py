@@ -57,7 +57,8 @@ OnePatient: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of a dataset, those of one patient alone.")
 ]
 Truth: TypeAlias = Annotated[
-    bool, typer.Option("--truth", help="Of a dataset, show its masks and classes too.")
+    bool,
+    typer.Option("--truth", help="Show the masks and classes of datasets, and masks beside scans."),
 ]
 WindowText: TypeAlias = Annotated[
     str | None,
@@ -96,8 +97,10 @@ def explain(
     from pseudolabel_kit.viewer.inputs import find
 
     found = find(inputs, out=out)  # before torch is imported and weights are read
-    if not found.datasets and (split or patient or truth):
-        raise ConfigError("--split, --patient and --truth: expected a dataset among INPUT")
+    if not found.datasets and (split or patient):
+        raise ConfigError("--split and --patient: expected a dataset among INPUT")
+    if truth and not (found.datasets or found.studies):
+        raise ConfigError("--truth: expected a dataset or scans among INPUT")
     from pseudolabel_kit.audit.parts import choose
     from pseudolabel_kit.engine.predict import load
     from pseudolabel_kit.viewer.writing import write_pages
@@ -137,8 +140,9 @@ def _stacks(
 
     data = predictor.config.data
     studies = [each for name in found.datasets for each in datasets.stacks(name, data, **narrowed)]
-    studies += [] if settings is None else scans.stacks(found.studies, settings)
-    return apart([*studies, *pictures.stacks(found.pictures)])
+    if settings is not None:
+        studies += scans.stacks(found.studies, settings, data, truth=narrowed["truth"])
+    return apart([*studies, *pictures.stacks(found.pictures, data)])
 
 
 def _tell(written: Written, skipped: Sequence[Skipped], out: Path) -> None:

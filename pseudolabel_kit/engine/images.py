@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.fit import check_side, resize
 from pseudolabel_kit.data.readers import read_image
 from pseudolabel_kit.errors import DataError
@@ -99,6 +101,16 @@ def fitted(pixels: Pixels, task: Task, where: str) -> Pixels:
     """
     check_side(where, pixels.shape, task.size)
     return np.clip(resize(_channels(where, pixels, task.channels), task.size), 0, 1)
+
+
+def warn_of_regions(data: DataConfig) -> None:
+    """Warn where a run expects images that are black outside their region."""
+    if data.region == "black":
+        warnings.warn(
+            "the run was trained on images that are black outside their region "
+            "(data.region = black); expected such images here too",
+            stacklevel=3,
+        )
 
 
 def _channels(where: str, pixels: Pixels, expected: int) -> Pixels:

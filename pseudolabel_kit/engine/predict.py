@@ -22,7 +22,7 @@ from pseudolabel_kit.engine import checkpoint, provenance
 from pseudolabel_kit.engine.checkpoint import BEST, Checkpoint, DamagedError
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.guard import Failed, warn_of
-from pseudolabel_kit.engine.images import fit_image, open_image
+from pseudolabel_kit.engine.images import fit_image, open_image, warn_of_regions
 from pseudolabel_kit.engine.label import Labelled, explain, predict, pseudo_label
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.reading import ImageReading, readings
@@ -70,6 +70,7 @@ class Predictor:
         Raises:
             DataError: it cannot be read, or does not suit the run.
         """
+        warn_of_regions(self.config.data)
         if isinstance(image, np.ndarray):
             opened = fit_image(Path("the image"), scale_pixels(image, "the image"), self.task)
         else:

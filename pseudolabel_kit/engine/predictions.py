@@ -13,7 +13,6 @@ largest of the channels.
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudolabel_kit.engine.images import ImageFile, Pixels, open_image, output_names
+from pseudolabel_kit.engine.images import (
+    ImageFile,
+    Pixels,
+    open_image,
+    output_names,
+    warn_of_regions,
+)
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.reading import in_own_size, readings
 from pseudolabel_kit.engine.readout import as_numpy
@@ -84,7 +89,7 @@ def predict_files(
     """
     names = output_names(images)
     _refuse_existing(predictor, images, out, names, overwrite=overwrite)
-    _warn_of_regions(predictor)
+    warn_of_regions(predictor.config.data)
     answers: list[Answer] = []
     try:
         for start in range(0, len(images), batch_size):
@@ -174,15 +179,6 @@ def _refuse_existing(
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise RunError(
             f"{there[0]}: exists already{more}; replace with --overwrite, or choose another --out"
-        )
-
-
-def _warn_of_regions(predictor: Predictor) -> None:
-    if predictor.config.data.region == "black":
-        warnings.warn(
-            "the run was trained on images that are black outside their region "
-            "(data.region = black); expected such images here too",
-            stacklevel=3,
         )
 
 

@@ -48,7 +48,7 @@ def layers(evidence: Sequence[str], *, masks: bool, label: bool, truth: bool) ->
         for i, (name, words) in enumerate(maps)
     ]
     outlines = [*(["mask"] if masks else []), *(["truth"] if truth else [])]
-    words = {"mask": "mask: what is marked as lesion", "truth": "truth: the dataset's mask"}
+    words = {"mask": "mask: what is marked as lesion", "truth": "truth: the reference mask"}
     return found + [
         Layer(name=name, title=words[name], kind="outline", colours=[OUTLINES[name]], on=True)
         for name in outlines

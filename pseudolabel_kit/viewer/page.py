@@ -35,8 +35,10 @@ def page(drawn: Drawn, *, run: str, step: int) -> str:
         script=Markup(script),
         policy=policy(script),
         truth="truth" in names,
+        marked="mask" in names,
         labelled="label" in names,
         explained=any(name.startswith("evidence/") for name in names),
+        mapped=any(layer.kind == "map" for layer in drawn.layers),
         columns=list(_columns(drawn)),
     )
     return rendered

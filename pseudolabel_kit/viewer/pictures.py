@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from pseudolabel_kit.config import DataConfig
 from pseudolabel_kit.data.readers import read_image
+from pseudolabel_kit.engine.images import warn_of_regions
 from pseudolabel_kit.viewer.stack import Slice, Stack
 
 
-def stacks(images: Sequence[Path]) -> list[Stack]:
-    """One study for each folder that holds some of the images, called as the folder is."""
+def stacks(images: Sequence[Path], data: DataConfig) -> list[Stack]:
+    """One study for each folder that holds some of the images, called as the folder is.
+
+    Args:
+        data: how the run reads its data; if black outside regions, pictures should be, too.
+    """
+    if images:
+        warn_of_regions(data)
     folders: dict[Path, list[Path]] = {}
     for image in images:
         folders.setdefault(Path(os.path.abspath(image)).parent, []).append(image)
+    ordered = {folder: sorted(paths, key=_natural) for folder, paths in folders.items()}
     return [
-        Stack(
-            name=folder.name,
-            slices=partial(_slices, paths),
-            stamp=_stamp(paths),
-        )
-        for folder, paths in folders.items()
+        Stack(name=folder.name, slices=partial(_slices, paths), stamp=_stamp(paths))
+        for folder, paths in ordered.items()
     ]
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Slice 8 comes before slice 10."""
+    pieces = re.split(r"([0-9]+)", path.name.lower())  # texts and numbers take turns
+    return [int(each) if i % 2 else each for i, each in enumerate(pieces)], path.name
 
 
 def _slices(paths: Sequence[Path]) -> tuple[int, Iterator[Slice]]:

@@ -5,26 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
-from pseudolabel_kit.scans.study import Settings, Study
+from pseudolabel_kit.answers.lungs import grey, lungs_of, warn_of_lungs
+from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.scans.study import Settings, Slices, Study, without_masks
 from pseudolabel_kit.viewer.stack import Slice, Stack
 
 
-def stacks(studies: Sequence[Study], settings: Settings) -> list[Stack]:
-    """One for each study; it is read as a whole, when its turn has come."""
+def stacks(
+    studies: Sequence[Study], settings: Settings, data: DataConfig, *, truth: bool = False
+) -> list[Stack]:
+    """One for each study; it is read as a whole, when its turn has come.
+
+    Args:
+        data: of a run whose images are black outside their region, which sees the lungs alone.
+        truth: whether lesion masks that lie beside scans are read, and handed on.
+    """
+    warn_of_lungs(data, studies)
+    seen = studies if truth else [without_masks(study) for study in studies]
     return [
         Stack(
             name=study.name,
-            slices=partial(_slices, study, settings),
+            slices=partial(_slices, study, settings, data.region == "black"),
             stamp=study.stamp(settings),
+            axial=True,
+            truth=bool(getattr(study, "masks", ())),
         )
-        for study in studies
+        for study in seen
     ]
 
 
-def _slices(study: Study, settings: Settings) -> tuple[int, Iterator[Slice]]:
-    images = study.slices(settings).images
-    top = np.float32(np.iinfo(images.dtype).max)
-    planes = (np.moveaxis(np.atleast_3d(image), -1, 0) for image in images)
-    return len(images), (Slice(image=plane.astype(np.float32) / top) for plane in planes)
+def _slices(study: Study, settings: Settings, black: bool) -> tuple[int, Iterator[Slice]]:
+    slices = study.slices(settings)
+    return len(slices.images), _each(slices, black)
+
+
+def _each(slices: Slices, black: bool) -> Iterator[Slice]:
+    lungs = lungs_of(slices, None) if black else None
+    images = grey(slices.images, lungs and lungs.mask)
+    for i, image in enumerate(images):
+        yield Slice(image=image[None], truth=None if slices.masks is None else slices.masks[i])

@@ -20,8 +20,8 @@ function chart() {
     const tall = ((floor - 2) * (told.lesion ?? 0)) / most;
     return `M${(100 * i) / count} ${floor}h${100 / count}v${-tall}h${-100 / count}z`;
   });
-  $("lesions").setAttribute("d", bars.join(""));
-  $("most").textContent = share(most);
+  if ($("lesions")) $("lesions").setAttribute("d", bars.join(""));
+  if ($("most")) $("most").textContent = share(most);
   if ($("truths")) $("truths").setAttribute("d", curve("truth", 2, floor, most));
   for (const key of $("insides") ? ["inside", "overlap"] : []) {
     $(`${key}s`).setAttribute("d", curve(key, 21, 34.5, 1));

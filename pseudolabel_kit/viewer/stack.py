@@ -38,12 +38,15 @@ class Stack:
             their order. Either raises DataError where it cannot.
         stamp: changes with what is read.
         truth: whether the true lesion is shown, of some slice at least.
+        axial: whether slices run from the feet to the head, each with the patient's left on its
+            right; else nobody knows.
     """
 
     name: str
     slices: Callable[[], tuple[int, Iterator[Slice]]]
     stamp: str
     truth: bool = False
+    axial: bool = False
 
 
 def apart(stacks: Iterable[Stack]) -> list[Stack]:

@@ -37,10 +37,12 @@ function note(layer, told) {
   if (layer.name === "label") return `teaches ${share(told.taught)} of the pixels`;
   if (layer.name === "truth") {
     if (told.truth === null) return "not known of this slice";
-    return `${share(told.truth)} of the image · Dice ${figure(told.dice)}`;
+    const dice = told.lesion === null ? "" : ` · Dice ${figure(told.dice)}`;
+    return `${share(told.truth)} of the image${dice}`;
   }
+  if (told.lesion === null || layer.name === "decoder") return "";
   const [inside, overlap] = told.maps[layer.name.slice("evidence/".length)] ?? [null, null];
-  return layer.name === "decoder" ? "" : `inside ${figure(inside)} · overlap ${figure(overlap)}`;
+  return `inside ${figure(inside)} · overlap ${figure(overlap)}`;
 }
 
 // ── overlays, keys, wheel ──

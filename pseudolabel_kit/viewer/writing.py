@@ -72,6 +72,7 @@ def write_pages(
             except DataError as error:
                 skipped.append(Skipped(stack.name, str(error)))
                 continue
+            _card(out, stack.name).unlink(missing_ok=True)  # it would be of another page
             write_text(_page(out, stack.name), page(study, run=named(run), step=predictor.step))
             cards[stack.name] = card(study, stamps[stack.name])
             write_card(_card(out, stack.name), cards[stack.name])
@@ -84,7 +85,7 @@ def write_pages(
 
 
 def _done(out: Path, stamps: Mapping[str, str]) -> dict[str, Card]:
-    """The cards of studies that need not be done again.
+    """The cards of studies that need not be done again; a page without one was not finished.
 
     Raises:
         RunError: a page would be replaced that is another.
@@ -94,7 +95,7 @@ def _done(out: Path, stamps: Mapping[str, str]) -> dict[str, Card]:
         there = read_card(_card(out, name))
         if there and there.stamp == stamp and _page(out, name).exists():
             found[name] = there
-        elif _page(out, name).exists():
+        elif _page(out, name).exists() and _card(out, name).exists():
             raise RunError(
                 f"{_page(out, name)}: exists, of another run, other explainers or other images; "
                 "replace with --overwrite, or choose another --out"
