@@ -17,7 +17,7 @@ from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability
 from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.export import formats
-from pseudolabel_kit.export.agreement import BLANK_TOLERANCE, TOLERANCE, require_agreement
+from pseudolabel_kit.export.comparison import BLANK_TOLERANCE, TOLERANCE, require_agreement
 from pseudolabel_kit.export.formats import Answers, Format, Onnx, Pixels, Torch
 from pseudolabel_kit.export.graph import Probabilities, traced
 from pseudolabel_kit.export.write import export

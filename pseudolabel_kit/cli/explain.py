@@ -138,7 +138,7 @@ def _stacks(
     data = predictor.config.data
     studies = [each for name in found.datasets for each in datasets.stacks(name, data, **narrowed)]
     studies += [] if settings is None else scans.stacks(found.studies, settings)
-    return apart([*studies, *pictures.stacks(found.pictures)])
+    return apart([*studies, *pictures.stacks(found.pictures, padded=predictor.padded)])
 
 
 def _tell(written: Written, skipped: Sequence[Skipped], out: Path) -> None:
