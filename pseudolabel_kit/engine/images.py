@@ -118,9 +118,13 @@ def _require_picture(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     if path.is_dir():
-        raise DataError(f"{path}: is a folder; expected one image, or plk predict RUN {path}")
+        raise DataError(
+            f"{path}: is a folder; expected one image, or plk predict RUN {path} --out DIR"
+        )
     if path.suffix.lower() not in SUFFIXES and _is_scan(path):
-        raise DataError(f"{path}: is a scan, not a picture; expected plk predict RUN {path}")
+        raise DataError(
+            f"{path}: is a scan, not a picture; expected plk predict RUN {path} --out DIR"
+        )
 
 
 def _is_scan(path: Path) -> bool:
