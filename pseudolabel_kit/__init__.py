@@ -4,7 +4,8 @@ Everything a script needs, imported when first used: `import pseudolabel_kit` lo
 
     run = pseudolabel_kit.train({"method": {"fuser": "fixmatch", "explainer": "none"}})
     pseudolabel_kit.evaluate(run, split="test")
-    reading = pseudolabel_kit.load(run).read("scan.png")
+    reading = pseudolabel_kit.load(run).read("slice.png")
+    pseudolabel_kit.predict(run, ["scan.nii.gz"], "answers")
     fuser = pseudolabel_kit.build("fuser", "sharpen:norm=pixel")
 """
 
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pseudolabel_kit.answers.everything import predict as predict
     from pseudolabel_kit.engine.evaluate import evaluate as evaluate
     from pseudolabel_kit.engine.predict import load as load
     from pseudolabel_kit.engine.run import train as train
@@ -27,10 +29,11 @@ _HOMES = {
     "catalogue": "pseudolabel_kit.plugin.catalogue",
     "evaluate": "pseudolabel_kit.engine.evaluate",
     "load": "pseudolabel_kit.engine.predict",
+    "predict": "pseudolabel_kit.answers.everything",
     "train": "pseudolabel_kit.engine.run",
 }
 
-__all__ = ["__version__", "build", "catalogue", "evaluate", "load", "train"]
+__all__ = ["__version__", "build", "catalogue", "evaluate", "load", "predict", "train"]
 
 
 if not TYPE_CHECKING:  # for a type checker only the names of today exist

@@ -129,3 +129,22 @@ def test_what_is_wrong_is_one_line_and_2(
     assert call(["predict", str(run), *arguments, "--out", "out"]) == 2
     assert complaint in capsys.readouterr().err.strip().splitlines()[-1]
     assert not list(Path().glob("out/masks/*"))
+
+
+def test_python_writes_what_the_command_writes(run: Path, here: Path) -> None:
+    write(chest(seed=9).image, Path("new.nii.gz"))
+    write_image(Path("x.png"), noise(40, 40))
+    Path("broken.nii").write_bytes(b"x")
+    inputs = ["new.nii.gz", "x.png", "broken.nii"]
+    assert call(["predict", str(run), *inputs, "--out", "told"]) == 1
+    done = pseudolabel_kit.predict(run, inputs, "made")
+    assert [each.study for each in done.scans] == ["new"]
+    assert [each.name for each in done.pictures] == ["x"]
+    assert [each.name for each in done.skipped] == ["broken"]
+    made, told = (
+        {path.relative_to(top) for path in top.rglob("*") if path.is_file()}
+        for top in (Path("made"), Path("told"))
+    )
+    assert made == told
+    for name in ("studies.csv", "classes.csv"):
+        assert (Path("made") / name).read_bytes() == (Path("told") / name).read_bytes()

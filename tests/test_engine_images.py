@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from predict_support import noise, write_image
 
 from pseudolabel_kit.data.fit import Layout, fit
 from pseudolabel_kit.engine.images import find_images, open_image, output_names
+from pseudolabel_kit.engine.reading import in_own_size
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Row, Sample, Task
+from pseudolabel_kit.scans.inputs import DEFAULTS
+from pseudolabel_kit.scans.picture import Picture
 
 
 def task(channels: int = 1, size: tuple[int, int] = (6, 5)) -> Task:
@@ -75,6 +79,45 @@ def test_an_image_is_fitted_as_the_store_fits_training_data(
     _, packed = fit(Row(name="x"), sample, Layout(), size=9, region="keep")
     np.testing.assert_allclose(found.fitted, packed.image / 255, atol=0.51 / 255)
     assert found.grey.shape == shape
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (24, 37), (37, 24), (16, 50)])
+def test_an_image_is_padded_as_an_import_pads_pictures(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    path = write_image(tmp_path / "x.png", noise(*shape))
+    found = open_image(path, task(size=(20, 20)), padded=True)
+    picture = Picture(name="x", patient="", source=tmp_path, image=path)
+    stored = picture.slices(replace(DEFAULTS, size=20)).images
+    np.testing.assert_allclose(found.fitted, stored / 255, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("shape", [(20, 33), (33, 20), (33, 33)])
+def test_planes_of_a_padded_image_lie_on_it(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = write_image(tmp_path / "x.png", noise(*shape))
+    found = open_image(path, task(size=(33, 33)), padded=True)
+    np.testing.assert_allclose(in_own_size(found, found.fitted)[0], found.grey, atol=1e-6)
+
+
+def test_a_tiny_image_is_not_padded_to_be_enlarged(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "x.png", noise(3, 40))
+    with pytest.raises(DataError, match=r"x\.png: 40x3 px: expected at least 16 px a side"):
+        open_image(path, task(size=(32, 32)), padded=True)
+
+
+def test_what_is_no_image_names_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "x.nii.gz").touch()
+    (tmp_path / "slice").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "empty").touch()
+    for name, said in [
+        ("gone.png", "there is no such file"),
+        (".", "is a folder; expected one image, or plk predict RUN "),
+        ("x.nii.gz", r"is a scan, not a picture; expected plk predict RUN .*x\.nii\.gz"),
+        ("slice", "is a scan, not a picture; expected plk predict RUN "),
+        ("empty", r"is empty \(0 bytes\)"),
+    ]:
+        with pytest.raises(DataError, match=said):
+            open_image(tmp_path / name, task())
 
 
 def test_a_tiny_image_is_not_enlarged(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pseudolabel_kit
 from pseudolabel_kit.engine.images import open_image
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.predictions import predict_files
-from pseudolabel_kit.engine.reading import readings
+from pseudolabel_kit.engine.reading import ImageReading, readings
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Prediction
 
@@ -22,7 +22,11 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return pseudolabel_kit.load(train_tiny(tmp_path_factory.getbasetemp()))
 
 
-def test_a_reading_is_what_plk_predict_writes(predictor: Predictor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("imported", [None, {"size": 32}])
+def test_a_reading_is_what_plk_predict_writes(
+    predictor: Predictor, tmp_path: Path, imported: dict[str, int] | None
+) -> None:
+    predictor = replace(predictor, imported=imported)
     path = write_image(tmp_path / "x.png", noise(50, 41))
     (answer,) = predict_files(predictor, [path], tmp_path / "out")
     reading = predictor.read(path)
@@ -34,6 +38,22 @@ def test_a_reading_is_what_plk_predict_writes(predictor: Predictor, tmp_path: Pa
     np.testing.assert_array_equal(
         reading.mask[0], read_pixels(tmp_path / "out" / "masks" / "x.png") > 0
     )
+
+
+def test_a_run_of_imported_data_sees_images_padded(predictor: Predictor) -> None:
+    wide = noise(30, 50)
+    padded = np.pad(wide, [(10, 10), (0, 0)])
+    square = predictor.read(padded)
+    found = replace(predictor, imported={"size": 32}).read(wide)
+    assert found.probabilities == pytest.approx(square.probabilities, abs=1e-6)
+    np.testing.assert_allclose(found.lesion, square.lesion[:, 10:40], atol=1e-6)
+    assert np.abs(predictor.read(wide).lesion - found.lesion).max() > 1e-3  # it was stretched
+
+
+def test_the_mask_begins_at_the_threshold() -> None:
+    lesion = np.array([[[0.32, 0.33, 0.34, 0.5]]], np.float32)
+    reading = ImageReading(probabilities={}, lesion=lesion, threshold=0.33)
+    assert reading.mask.tolist() == [[[False, True, True, True]]]
 
 
 @pytest.mark.parametrize(

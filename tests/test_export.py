@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from predict_support import train_tiny
 from tiny import refused
@@ -14,14 +16,19 @@ from tiny import refused
 import pseudolabel_kit
 from pseudolabel_kit import build
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.data.fit import resize
+from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability
 from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.export import formats
-from pseudolabel_kit.export.agreement import BLANK_TOLERANCE, TOLERANCE, require_agreement
+from pseudolabel_kit.export.comparison import BLANK_TOLERANCE, TOLERANCE, require_agreement
+from pseudolabel_kit.export.facts import facts
 from pseudolabel_kit.export.formats import Answers, Format, Onnx, Pixels, Torch
 from pseudolabel_kit.export.graph import Probabilities, traced
 from pseudolabel_kit.export.write import export
 from pseudolabel_kit.interfaces import Task
+from pseudolabel_kit.scans.inputs import settings_for
+from pseudolabel_kit.scans.scan import Scan
 
 TASK = Task(channels=1, size=(32, 32), classes=("a", "b"), lesion_classes=(1,))
 
@@ -234,15 +241,105 @@ def test_overwrite_replaces(run: Path, tmp_path: Path) -> None:
     assert Torch().read(path)(np.zeros((1, 1, 32, 32), np.float32)).keys()
 
 
-def test_facts_name_no_file(run: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    (copy / "provenance.json").write_text(
-        json.dumps(
-            json.loads((copy / "provenance.json").read_text())
-            | {"imported": {"window": {"level": -600, "width": 1500}, "source": "/home/x"}}
-        )
-    )
-    from pseudolabel_kit.export.facts import facts
+SCANS = {
+    "layout": "volumes",
+    "window": {"level": -600, "width": 1500},
+    "spacing": [1, 1, 2],
+    "size": 48,
+    "bits": 16,
+    "lesion": [],
+    "source": "/home/x",
+}
 
-    said = facts(pseudolabel_kit.load(copy))
-    assert said["scan"] == {"window": {"level": -600, "width": 1500}}
+
+def steps(predictor: Predictor, kind: str) -> dict[str, dict[str, object]]:
+    """The last step of each name, in the order of all."""
+    return {each["step"]: each for each in facts(predictor)["preprocessing"][kind]}
+
+
+def of_import(run: Path, **changed: object) -> Predictor:
+    return replace(pseudolabel_kit.load(run), imported=SCANS | changed)
+
+
+def test_facts_name_no_file(run: Path) -> None:
+    assert "/home/x" not in json.dumps(facts(of_import(run)))
+
+
+def test_the_steps_of_a_scan_stand_in_their_order(run: Path) -> None:
+    found = facts(of_import(run))["preprocessing"]["scan"]
+    names = ["orient", "resample", "pad", "resize", "window", "scale", "channels", "resize"]
+    assert [each["step"] for each in found] == names
+    _, resample, _, first, window, _, channels, last = found
+    assert resample["spacing"] == [1, 1, 2]
+    assert (first["size"], last["size"]) == ([48, 48], [32, 32])
+    assert (window["level"], window["width"], window["bits"]) == (-600, 1500, 16)
+    assert "HU" in window["how"]
+    assert "clipped" in window["how"]
+    assert channels["channels"] == 1
+
+
+def test_the_steps_of_a_scan_are_those_that_a_scan_takes(run: Path, tmp_path: Path) -> None:
+    predictor = of_import(run, bits=8)
+    values = np.random.default_rng(0).uniform(-1500, 300, (3, 30, 40)).astype(np.float32)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((1, 1, 2))
+    sitk.WriteImage(image, tmp_path / "x.nii")
+    scan = Scan(name="x", patient="", source=tmp_path, image=tmp_path / "x.nii")
+    stored = scan.slices(settings_for(predictor.imported)).images
+    told = steps(predictor, "scan")["window"]
+    black = told["level"] - told["width"] / 2
+    axial = sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(tmp_path / "x.nii"), "LPS"))
+    padded = np.pad(axial, [(0, 0), (5, 5), (0, 0)], constant_values=black)
+    grey = np.clip((resize(padded, (48, 48)) - black) / told["width"], 0, 1)
+    np.testing.assert_allclose(grey, stored / 255, atol=0.51 / 255)
+
+
+def test_a_window_of_percentiles_says_so(run: Path) -> None:
+    window = steps(of_import(run, window={"low": 0.5, "high": 99.5}), "scan")["window"]
+    assert (window["low"], window["high"]) == (0.5, 99.5)
+    assert "percentile" in window["how"]
+    assert "HU" not in window["how"]
+
+
+@pytest.mark.parametrize("layout", ["pictures", "classes", "coco"])
+def test_a_run_of_pictures_has_no_steps_of_scans(run: Path, layout: str) -> None:
+    predictor = of_import(run, layout=layout)
+    assert facts(predictor)["preprocessing"]["scan"] is None
+    assert list(steps(predictor, "picture")) == ["scale", "pad", "channels", "resize"]
+
+
+def test_a_run_whose_data_were_not_imported_stretches(run: Path) -> None:
+    predictor = pseudolabel_kit.load(run)
+    assert facts(predictor)["preprocessing"]["scan"] is None
+    assert list(steps(predictor, "picture")) == ["scale", "channels", "resize"]
+
+
+def test_a_run_that_blackens_says_so(run: Path) -> None:
+    predictor = of_import(run)
+    config = predictor.config
+    black = config.model_copy(update={"data": config.data.model_copy(update={"region": "black"})})
+    for kind in ("picture", "scan"):
+        told = steps(replace(predictor, config=black), kind)["blacken"]["how"]
+        assert told == "images must be black (0) outside the lungs"
+        assert "blacken" not in steps(predictor, kind)
+
+
+@needs_onnx
+@pytest.mark.parametrize(("bits", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_who_follows_the_facts_gets_the_answer_of_the_run(
+    run: Path, exported: Path, tmp_path: Path, bits: type, top: int
+) -> None:
+    pixels = np.random.default_rng(2).integers(0, top + 1, (50, 41)).astype(bits)
+    expected = pseudolabel_kit.load(run).read(pixels)
+    said = facts(pseudolabel_kit.load(run))
+    divisor = dict(re.findall(r"(\d+)-bit values / (\d+)", said["input"]["values"]))
+    told = steps(pseudolabel_kit.load(run), "picture")["scale"]["how"]
+    assert dict(re.findall(r"(\d+)-bit values / (\d+)", told)) == divisor
+    scaled = pixels.astype(np.float32) / int(divisor[str(np.dtype(bits).itemsize * 8)])
+    image = np.clip(resize(scaled[None], tuple(said["input"]["size"])), 0, 1)
+    found = Onnx().read(exported / "x.onnx")(image[None])
+    scores = dict(zip(said["classes"], found["class_probability"][0], strict=True))
+    assert scores == pytest.approx(expected.probabilities, abs=TOLERANCE)
+    lesion = resize(found["mask_probability"][0], (50, 41))
+    np.testing.assert_allclose(lesion, expected.lesion, atol=TOLERANCE)
+    assert said["rules"]["mask_threshold"] == expected.threshold

@@ -79,6 +79,7 @@ def test_scans_are_read_as_the_dataset_was_imported(tmp_path: Path) -> None:
     import_scans(write_covid(tmp_path / "covid", "case1"), tmp_path / "data", settings)
     noted = import_settings(str(tmp_path / "data" / "manifest.csv"))
     assert noted == import_settings(str(tmp_path / "data"))
+    assert noted["layout"] == "volumes"
     assert replace(settings_for(noted), label_from=None) == settings
     other = settings_for(noted, window=WINDOWS["lung"], spacing=(1, 1, 2))
     assert (other.window, other.spacing, other.size) == (WINDOWS["lung"], (1, 1, 2), 24)

@@ -142,7 +142,8 @@ def _stacks(
     studies = [each for name in found.datasets for each in datasets.stacks(name, data, **narrowed)]
     if settings is not None:
         studies += scans.stacks(found.studies, settings, data, truth=narrowed["truth"])
-    return apart([*studies, *pictures.stacks(found.pictures, data)])
+    shown = pictures.stacks(found.pictures, data, padded=predictor.padded)
+    return apart([*studies, *shown])
 
 
 def _tell(written: Written, skipped: Sequence[Skipped], out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Row, Sample
 
 Pixels = NDArray[np.unsignedinteger[Any]]
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 SMALLEST = 16  # px a side, below which an image is not enlarged
@@ -149,6 +150,20 @@ def resize(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
         Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in image
     ]
     return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
+
+
+def square(planes: NDArray[Kind]) -> NDArray[Kind]:
+    """Planes (...,h,w) with black added evenly around them, until they are square."""
+    side = max(planes.shape[-2:])
+    rows, columns = inside_square(planes.shape[-2:])
+    room = [(each.start, side - each.stop) for each in (rows, columns)]
+    return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + room)
+
+
+def inside_square(size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Where rows and columns of (h,w) lie in what `square` makes of them."""
+    rows, columns = (slice(before := (max(size) - length) // 2, before + length) for length in size)
+    return rows, columns
 
 
 def _nearest(planes: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.uint8] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolabel_kit.config import DataConfig
-from pseudolabel_kit.data.fit import check_side, resize
+from pseudolabel_kit.data.fit import check_side, resize, square
 from pseudolabel_kit.data.readers import read_image
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Task
@@ -30,11 +30,13 @@ class ImageFile:
         path: where it was read from.
         grey: (h,w) in [0, 1], in its own size; the mean of the channels.
         fitted: (C,H,W) in [0, 1], with the channels and the size of the run.
+        padded: whether black was added until it was square, before it was fitted.
     """
 
     path: Path
     grey: Pixels
     fitted: Pixels
+    padded: bool = False
 
 
 def find_images(paths: Iterable[Path], *, skip: Path) -> list[Path]:
@@ -74,23 +76,34 @@ def output_names(images: Sequence[Path]) -> list[str]:
     return [path.as_posix() for path in (bare if len(set(bare)) == len(bare) else below)]
 
 
-def open_image(path: Path, task: Task) -> ImageFile:
-    """Read an image and fit it to a run.
+def open_image(path: Path, task: Task, *, padded: bool = False) -> ImageFile:
+    """Read an image and fit it to a run; `padded` as for `fit_image`.
 
     Raises:
         DataError: it cannot be read, or does not suit the run.
     """
-    return fit_image(path, read_image(path, str(path)), task)
+    _require_picture(path)
+    return fit_image(path, read_image(path, str(path)), task, padded=padded)
 
 
-def fit_image(path: Path, pixels: Pixels, task: Task) -> ImageFile:
+def fit_image(path: Path, pixels: Pixels, task: Task, *, padded: bool = False) -> ImageFile:
     """Fit an image (C,h,w) to a run, with the weights that resized its training data.
+
+    Args:
+        padded: add black until it is square, as `plk data import` does; else it is stretched.
 
     Raises:
         DataError: it is too small to be enlarged, or is in colour while the
             run knows only grey.
     """
-    return ImageFile(path=path, grey=pixels.mean(axis=0), fitted=fitted(pixels, task, str(path)))
+    check_side(str(path), pixels.shape, task.size)
+    seen = square(pixels) if padded else pixels
+    return ImageFile(
+        path=path,
+        grey=pixels.mean(axis=0),
+        fitted=fitted(seen, task, str(path)),
+        padded=padded,
+    )
 
 
 def fitted(pixels: Pixels, task: Task, where: str) -> Pixels:
@@ -111,6 +124,26 @@ def warn_of_regions(data: DataConfig) -> None:
             "(data.region = black); expected such images here too",
             stacklevel=3,
         )
+
+
+def _require_picture(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise DataError(
+            f"{path}: is a folder; expected one image, or plk predict RUN {path} --out DIR"
+        )
+    if path.suffix.lower() not in SUFFIXES and _is_scan(path):
+        raise DataError(
+            f"{path}: is a scan, not a picture; expected plk predict RUN {path} --out DIR"
+        )
+
+
+def _is_scan(path: Path) -> bool:
+    from pseudolabel_kit.scans.layouts.dicom import is_dicom
+    from pseudolabel_kit.scans.volumes import SUFFIXES as VOLUMES
+
+    return path.name.lower().endswith(VOLUMES) or is_dicom(path)
 
 
 def _channels(where: str, pixels: Pixels, expected: int) -> Pixels:

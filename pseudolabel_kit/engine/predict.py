@@ -51,6 +51,11 @@ class Predictor:
     step: int
     imported: Mapping[str, Any] | None
 
+    @property
+    def padded(self) -> bool:
+        """Whether images that are not square are padded with black, as an import does."""
+        return self.imported is not None
+
     def __call__(self, images: Tensor) -> Prediction:
         """Classify and segment images (B,C,H,W) in [0, 1].
 
@@ -72,9 +77,10 @@ class Predictor:
         """
         warn_of_regions(self.config.data)
         if isinstance(image, np.ndarray):
-            opened = fit_image(Path("the image"), scale_pixels(image, "the image"), self.task)
+            pixels = scale_pixels(image, "the image")
+            opened = fit_image(Path("the image"), pixels, self.task, padded=self.padded)
         else:
-            opened = open_image(Path(image), self.task)
+            opened = open_image(Path(image), self.task, padded=self.padded)
         prediction = self(torch.from_numpy(opened.fitted[None]))
         return readings(prediction, self.task, [opened])[0]
 

@@ -95,7 +95,9 @@ def predict_files(
         for start in range(0, len(images), batch_size):
             chosen = slice(start, start + batch_size)
             seed_everything(predictor.config.train.seed, "predict", start)
-            opened = [open_image(path, predictor.task) for path in images[chosen]]
+            opened = [
+                open_image(path, predictor.task, padded=predictor.padded) for path in images[chosen]
+            ]
             answers += _answer(predictor, opened, out, names[chosen])
             progress(len(answers), len(images))
     finally:

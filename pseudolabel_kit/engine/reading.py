@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolabel_kit.data.fit import resize
+from pseudolabel_kit.data.fit import inside_square, resize
 from pseudolabel_kit.engine.images import ImageFile, Pixels
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
 from pseudolabel_kit.interfaces import Prediction, Task
@@ -57,4 +57,7 @@ def readings(prediction: Prediction, task: Task, images: Sequence[ImageFile]) ->
 def in_own_size(image: ImageFile, planes: Pixels) -> Pixels:
     """Planes of the run's size in that of the image, still in [0, 1]."""
     height, width = image.grey.shape
-    return np.clip(resize(planes, (height, width)), 0, 1)
+    if not image.padded:
+        return np.clip(resize(planes, (height, width)), 0, 1)
+    side, (rows, columns) = max(height, width), inside_square((height, width))
+    return np.clip(resize(planes, (side, side))[:, rows, columns], 0, 1)

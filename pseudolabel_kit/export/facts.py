@@ -10,22 +10,17 @@ from pseudolabel_kit.data.fit import SMALLEST
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import marked_from
 from pseudolabel_kit.export.graph import CLASSES, INPUT, MASKS
+from pseudolabel_kit.export.preprocessing import preprocessing
 from pseudolabel_kit.plugin.reference import parse
 
 FORMAT = 1  # changes with what is written here
 KEY = "pseudolabel_kit"  # of the metadata of an ONNX file
 EXTRA_FILE = f"{KEY}.json"  # in a .pt2 file
-SCAN = ("window", "spacing", "size", "bits")
 
 
 def facts(predictor: Predictor) -> dict[str, Any]:
-    """Classes, preprocessing, decision rules, origin; ready for JSON.
-
-    `window` (level and width, HU), `spacing` (mm) and the slices' `size` are there where the
-    run's images were made of scans.
-    """
+    """Classes, preprocessing, decision rules, origin; ready for JSON."""
     task = predictor.task
-    imported = predictor.imported or {}
     return {
         "format": FORMAT,
         "classes": list(task.classes),
@@ -37,19 +32,17 @@ def facts(predictor: Predictor) -> dict[str, Any]:
             "size": list(task.size),
             "range": [0, 1],
             "values": "float32; 8-bit values / 255, 16-bit values / 65535",
-            "resize": "each channel as float32, Pillow BILINEAR (antialiased), stretched to size "
-            "(height, width), then clipped to range",
             "smallest_side": SMALLEST,
-            "region": predictor.config.data.region,
         },
-        "scan": {key: imported[key] for key in SCAN if key in imported} or None,
+        "preprocessing": preprocessing(predictor),
         "outputs": {
             CLASSES: "(batch, classes), sums to 1",
             MASKS: "(batch, mask_channels, height, width), of a lesion, in [0, 1]",
         },
         "rules": {
             "class": f"argmax of {CLASSES}",
-            "mask": f"{MASKS}, resized as above to the image's own size, is at least the threshold",
+            "mask": f"{MASKS}, resized (float32, Pillow BILINEAR) to the size before the last "
+            "step, its padding cut off, is at least the threshold",
             "mask_threshold": marked_from(task),
         },
         "run": {"backbone": parse(predictor.config.method.backbone).name, "step": predictor.step},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.errors import RunError
-from pseudolabel_kit.export.agreement import require_agreement
+from pseudolabel_kit.export.comparison import require_agreement
 from pseudolabel_kit.export.facts import as_text
 from pseudolabel_kit.export.formats import Format
 from pseudolabel_kit.export.graph import Probabilities, traced

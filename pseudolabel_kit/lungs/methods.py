@@ -136,15 +136,14 @@ def _drawn(predictor: Predictor, path: Path) -> Mask:
     """What the model marks in an image, in the image's own size."""
     import torch
 
-    from pseudolabel_kit.data.fit import resize
     from pseudolabel_kit.engine.images import open_image
+    from pseudolabel_kit.engine.reading import in_own_size
 
-    image = open_image(path, predictor.task)
+    image = open_image(path, predictor.task, padded=predictor.padded)
     with torch.no_grad():
         logits = predictor(torch.from_numpy(image.fitted[None])).need_masks("plk data lungs")
     score = logits[0].float().sigmoid().amax(dim=0, keepdim=True).cpu().numpy()
-    height, width = image.grey.shape
-    drawn: Mask = resize(score, (height, width))[0] >= 0.5  # as plk evaluate counts
+    drawn: Mask = in_own_size(image, score)[0] >= 0.5  # as plk evaluate counts
     return drawn
 
 

@@ -16,6 +16,9 @@ class LayoutName(StrEnum):
     CLASSES = "classes"
 
 
+PICTURES = (LayoutName.COCO, LayoutName.PICTURES, LayoutName.CLASSES)  # without HU and mm
+
+
 class LabelFrom(StrEnum):
     """Where the class of a slice is known from."""
 

@@ -132,7 +132,8 @@ def _import(
     filled, added = _filled_in(out / MANIFEST)
     finished = [done(study, out) for study in good]
     rows = [_carried(row, filled, added, out) for each in finished for row in each.rows]
-    write_text(out / record.FILE, json.dumps(asdict(settings), indent=1) + "\n")
+    noted = {"layout": layout, **asdict(settings)}
+    write_text(out / record.FILE, json.dumps(noted, indent=1) + "\n")
     _write_manifest(out, rows, added)
     shutil.rmtree(out / ASIDE, ignore_errors=True)
     return Imported(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudolabel_kit.data.fit import check_side, resize
+from pseudolabel_kit.data.fit import check_side, resize, square
 from pseudolabel_kit.data.readers import read_image, read_mask
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.study import FileStudy, Settings, Slices
@@ -33,11 +33,11 @@ class Picture(FileStudy):
         check_side(said, pixels.shape, side)
         mask = self.lesions(size)
         region = self._plane(self.region, size) if self.region else None
-        lesion, thin = (None, False) if mask is None else _lesion(_square(mask), settings.size)
+        lesion, thin = (None, False) if mask is None else _lesion(square(mask), settings.size)
         return Slices(
-            images=_stored(np.clip(resize(_square(pixels), side), 0, 1), settings.bits)[None],
+            images=_stored(np.clip(resize(square(pixels), side), 0, 1), settings.bits)[None],
             masks=None if lesion is None else lesion[None],
-            regions=None if region is None else _nearest(_square(region), settings.size)[None],
+            regions=None if region is None else _nearest(square(region), settings.size)[None],
             facts={"size": size[::-1], "thin": int(thin)},
         )
 
@@ -59,14 +59,6 @@ class Picture(FileStudy):
                 f"{expected_width}x{expected_height} px of its image"
             )
         return plane
-
-
-def _square(planes: NDArray[Any]) -> NDArray[Any]:
-    """Planes (...,H,W) with black added evenly around them."""
-    side = max(planes.shape[-2:])
-    before = [(side - length) // 2 for length in planes.shape[-2:]]
-    room = [(b, side - length - b) for b, length in zip(before, planes.shape[-2:], strict=True)]
-    return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + room)
 
 
 def _stored(pixels: NDArray[np.float32], bits: int) -> NDArray[Any]:
