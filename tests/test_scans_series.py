@@ -26,6 +26,7 @@ from pseudolabel_kit.scans.window import WINDOWS
 IMAGE = chest().image
 SMALL = chest((8, 8, 4)).image
 TELLING = ["1961-02-03", "03.02.1961", "Mueller", "123-4567"]
+LOCALISER = {"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}
 MUELLER = {"0010|0010": "Müller^Anna", "0010|0020": "1234567", "0008|0005": "ISO_IR 192"}
 
 
@@ -84,6 +85,8 @@ def test_every_slice_has_a_slope_of_its_own(tmp_path: Path) -> None:
         ([{"shear": 2}], "gantry tilt: slices are shifted by 11.3°"),
         ([{"tags": {"0008|0060": "MR"}}], "modality MR; expected CT"),
         ([{"slices": [0]}], "a single slice; expected a volume"),
+        ([{"slices": [0, 1], "tags": LOCALISER}], "a localiser; expected a volume"),
+        ([{"slices": [0], "tags": {**LOCALISER, "0008|0060": "MR"}}], "a localiser;"),
         ([{}, {"first": 90}], "several slices at 100.0 mm; expected one"),
         ([{}, {"first": 90, "image": chest((16, 20, 8)).image}], "slices of 2"),
         ([{}, {"first": 90, "image": chest(spacing=(7, 7, 10)).image}], "of different sizes"),
