@@ -69,6 +69,17 @@ def test_the_segmentation_lies_where_the_mask_does(tmp_path: Path) -> None:
     assert values == {1}
 
 
+def test_series_without_a_preamble_are_segmented_too(tmp_path: Path) -> None:
+    for study in series(tmp_path):
+        for path in study.files:
+            path.write_bytes(path.read_bytes()[132:])
+    studies = find_studies([tmp_path / "Doe_Jane"], skip=tmp_path / "out").studies
+    segmenter = Segmenter(keep_identity=True)
+    predict_studies(scanner(segmenter=segmenter), studies, tmp_path / "out")
+    (file,) = (tmp_path / "out" / "segmentations").iterdir()
+    assert pydicom.dcmread(file).PatientID == "4711"
+
+
 def test_it_refers_to_the_series(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(written(tmp_path))
     assert dataset.StudyInstanceUID == "1.2.826.9"

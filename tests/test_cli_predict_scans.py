@@ -113,6 +113,7 @@ def test_a_run_of_no_import_takes_what_is_said(
         (["new.nii", "--window", "lng"], "there is no window 'lng' (did you mean 'lung'?)"),
         (["new.nii", "--spacing", "0"], "--spacing 0: expected mm"),
         (["new.nii", "--lungs", "gone.nii"], "--lungs gone.nii: there is no such file"),
+        (["new.nii", "--lungs", "new.nii"], "new.nii: is no mask: it holds -1"),
         (["broken.nii"], "none of 1 studies can be used; the first: broken.nii: cannot be read"),
     ],
 )

@@ -173,6 +173,30 @@ def test_a_budget_that_whole_patients_miss_is_told() -> None:
     assert inexact(rows, divide(rows, request, 0), request) == []
 
 
+def test_patients_who_are_bound_by_copies_are_counted_one_by_one() -> None:
+    """Forty patients, of whom ten share copies with one other each."""
+    rows = [Row(name=str(i), label=0, patient=f"p{i}") for i in range(40)]
+    copies = [(i, i + 1) for i in range(0, 10, 2)]
+    for seed in range(5):
+        for wanted in (1, 2, 6, 13, 26):
+            request = asked(f"{wanted}patients")
+            splits = divide(rows, request, seed, copies=copies)
+            missed = abs(splits.count("labelled") - wanted)
+            assert missed <= 1, "less than the largest group"
+            told = f"labelled: {splits.count('labelled')} patients where {wanted} were asked for"
+            assert (told in inexact(rows, splits, request)) == bool(missed)
+
+
+def test_patients_who_cannot_be_counted_out_are_told() -> None:
+    rows = [Row(name=str(i), label=0, patient=f"p{i}") for i in range(10)]
+    request = asked("3patients", val=0, test=0)
+    splits = divide(rows, request, 0, copies=[tuple(range(10))])
+    assert set(splits) == {"labelled"}
+    assert inexact(rows, splits, request) == ["labelled: 10 patients where 3 were asked for"]
+    with pytest.raises(ConfigError, match=r"asks for 11 patients: 10 of .*; .*--copies ignore"):
+        divide(rows, asked("11patients", val=0, test=0), 0, copies=[(0, 1)])
+
+
 def test_patients_cannot_be_counted_where_none_is_known() -> None:
     rows = [Row(name=str(i), label=0) for i in range(10)]
     with pytest.raises(ConfigError, match="3 patients: no patient is known"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from pseudolabel_kit.scans.window import WINDOWS
 IMAGE = chest().image
 SMALL = chest((8, 8, 4)).image
 TELLING = ["1961-02-03", "03.02.1961", "Mueller", "123-4567"]
+LOCALISER = {"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}
 MUELLER = {"0010|0010": "Müller^Anna", "0010|0020": "1234567", "0008|0005": "ISO_IR 192"}
 
 
@@ -82,6 +85,8 @@ def test_every_slice_has_a_slope_of_its_own(tmp_path: Path) -> None:
         ([{"shear": 2}], "gantry tilt: slices are shifted by 11.3°"),
         ([{"tags": {"0008|0060": "MR"}}], "modality MR; expected CT"),
         ([{"slices": [0]}], "a single slice; expected a volume"),
+        ([{"slices": [0, 1], "tags": LOCALISER}], "a localiser; expected a volume"),
+        ([{"slices": [0], "tags": {**LOCALISER, "0008|0060": "MR"}}], "a localiser;"),
         ([{}, {"first": 90}], "several slices at 100.0 mm; expected one"),
         ([{}, {"first": 90, "image": chest((16, 20, 8)).image}], "slices of 2"),
         ([{}, {"first": 90, "image": chest(spacing=(7, 7, 10)).image}], "of different sizes"),
@@ -120,6 +125,40 @@ def test_slices_that_are_turned(tmp_path: Path) -> None:
     paths += write_series(tmp_path, turned, slices=range(4, 8))
     with pytest.raises(DataError, match="turned against each other"):
         read_series(paths, "x")
+
+
+def without_preamble(content: bytes) -> bytes:
+    return content[132:]
+
+
+def bare(content: bytes) -> bytes:
+    """The data set alone, in implicit little endian, as old archives have it."""
+    (meta,) = struct.unpack_from("<I", content, 140)
+    return content[144 + meta :]
+
+
+@pytest.mark.parametrize("strip", [without_preamble, bare])
+@pytest.mark.parametrize("name", ["{}.dcm", "IM{}", "1.2.826.{}"])
+def test_files_without_a_preamble_are_found(
+    strip: Callable[[bytes], bytes], name: str, tmp_path: Path
+) -> None:
+    for i, path in enumerate(write_series(tmp_path / "tree", SMALL)):
+        path.write_bytes(strip(path.read_bytes()))
+        path.rename(path.with_name(name.format(i)))
+    assert dicom.recognise(look_into(tmp_path / "tree", tmp_path / ".salt"))
+    [study], skipped = found(tmp_path / "tree")
+    assert skipped == []
+    read = sitk.GetArrayFromImage(read_series(study.paths, study.said))
+    np.testing.assert_array_equal(read, sitk.GetArrayFromImage(SMALL))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x08\0\x05", bytes(500), b"MIT License\n" * 50, b"\x08\0\x16\0\xff\xff\xff\xff"],
+)
+def test_other_files_without_a_suffix_are_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_bytes(content)
+    assert not dicom.is_dicom(tmp_path / "LICENSE")
 
 
 def test_a_damaged_slice(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

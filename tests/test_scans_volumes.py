@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -241,8 +241,6 @@ def marked(folder: Path, name: str, *lesion: int) -> np.ndarray:
     [
         (0.9999, np.float32, ()),
         (1.0004, np.float64, (1,)),
-        (-1, np.int16, ()),
-        (-1, np.float32, (-1,)),
         (300, np.uint16, (300,)),
         (256, np.int32, ()),
         (300, np.float32, (2, 300)),
@@ -269,6 +267,23 @@ def test_a_mask_whose_header_scales_it(tmp_path: Path) -> None:
     struct.pack_into("<2f", content, 112, 1 / 255, 0)
     (tmp_path / "mask.nii").write_bytes(content)
     np.testing.assert_array_equal(marked(tmp_path, "mask.nii", 1), array != 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([-1, 0, 1], "is no mask: it holds -1; expected 0 and the numbers of labels"),
+        ([-1024.0, 40.0], "is no mask: it holds -1024"),
+        (range(257), "is no mask: it holds 257 values; expected 256 at most"),
+    ],
+)
+def test_a_scan_is_no_mask(values: Sequence[float], said: str, tmp_path: Path) -> None:
+    """A CT in place of a mask would mark nearly everything."""
+    array = np.resize(np.array(values), (2, 16, 16)).astype(np.float32)
+    with pytest.raises(DataError, match=f"mask.nrrd: {said}"):
+        masked(tmp_path, array)
+    with pytest.raises(DataError, match=f"mask.nrrd: {said}"):
+        masked(tmp_path, array.astype(np.int16))
 
 
 @pytest.mark.parametrize("value", [0.6, 0.01, 1.002, -0.5])

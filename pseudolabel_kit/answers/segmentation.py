@@ -92,9 +92,11 @@ class Segmenter:
 
         paths = [header.path for header in in_order(study.paths, study.said)]
         if self.keep_identity:
-            images: list[Dataset] = [dcmread(path, stop_before_pixels=True) for path in paths]
+            images: list[Dataset] = [
+                dcmread(path, stop_before_pixels=True, force=True) for path in paths
+            ]
         else:
-            images = [dcmread(path, specific_tags=list(PLACING)) for path in paths]
+            images = [dcmread(path, specific_tags=list(PLACING), force=True) for path in paths]
         for image in images:
             for name in BLANK:  # attributes that a segmentation has, be they empty
                 image.setdefault(name, "")

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from functools import partial
+from typing import Literal, TypeAlias
 
 from pseudolabel_kit.data.splits import Group, annotated, draw, hold_back, patients
 from pseudolabel_kit.errors import ConfigError
@@ -14,6 +15,7 @@ from pseudolabel_kit.interfaces import Row, Split
 
 Unit: TypeAlias = Literal["patients", "images", "share"]
 By: TypeAlias = Literal["patient", "image"]
+BOUND = "; patients who share copies are drawn as one, --copies ignore draws them freely"
 TRAINING: tuple[Split, ...] = ("labelled", "unlabelled")
 EXPECTED = "expected 12patients, 200images, or a share such as 0.1"
 
@@ -56,22 +58,26 @@ class Budget:
             return f"{self.amount:.1%} of the images"
         return f"{self.amount:.0f} {self.unit if self.amount != 1 else self.unit[:-1]}"
 
-    def counted(self, group: Group) -> int:
-        """How much of the budget a group takes."""
-        return 1 if self.unit == "patients" else len(group)
+    def counted(self, rows: Sequence[Row], group: Group) -> int:
+        """How much of the budget some rows take: their number, or that of their patients."""
+        return len(patients(rows, group)) if self.unit == "patients" else len(group)
 
-    def target(self, groups: Sequence[Group]) -> float:
+    def target(self, there: int, hint: str = "") -> float:
         """The budget in patients or images.
 
+        Args:
+            there: how many have a mask or a label.
+            hint: ends the error.
+
         Raises:
-            ConfigError: there is less than it asks for.
+            ConfigError: there are less than it asks for.
         """
-        there = sum(map(self.counted, groups))
         if self.unit == "share":
             return self.amount * there
         if self.amount > there:
             raise ConfigError(
-                f"--labelled asks for {self}: {there} of the training side have a mask or a label"
+                f"--labelled asks for {self}: {there} of the training side have a mask or a "
+                f"label{hint}"
             )
         return self.amount
 
@@ -132,15 +138,16 @@ def divide(
         raise ConfigError(
             f"--labelled {shares.labelled}: no patient is known; expected images or a share"
         )
-    rows = _together(rows, copies)
-    held = hold_back(rows, shares.val, shares.test, seed, lesions)
+    bound = _together(rows, copies)
+    held = hold_back(bound, shares.val, shares.test, seed, lesions)
     able = [i for i, side in enumerate(held) if side is None and annotated(rows[i])]
     chosen = set(able)
     if shares.labelled:
-        groups = [(i,) for i in able] if shares.by == "image" else patients(rows, able)
-        size = shares.labelled.counted
-        fraction = shares.labelled.target(groups) / max(1, sum(map(size, groups)))
-        drawn = draw(rows, groups, fraction, seed, "labelled", lesions=lesions, size=size)
+        groups = [(i,) for i in able] if shares.by == "image" else patients(bound, able)
+        size = partial(shares.labelled.counted, rows)  # of the patients that copies have bound
+        there = sum(map(size, groups))
+        fraction = shares.labelled.target(there, BOUND if copies else "") / max(1, there)
+        drawn = draw(bound, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}
     return [side or ("labelled" if i in chosen else "unlabelled") for i, side in enumerate(held)]
 
@@ -181,17 +188,20 @@ def absent(rows: Sequence[Row], splits: Sequence[Split], classes: Sequence[str])
 
 
 def inexact(rows: Sequence[Row], splits: Sequence[Split], shares: Shares) -> list[str]:
-    """Where what came out is not what was asked for, since patients stay whole."""
-    count = {split: splits.count(split) for split in get_args(Split)}
-    asked: dict[str, float] = {
-        "test": shares.test * len(rows),
-        "val": shares.val * len(rows),
-    }
-    if shares.labelled and shares.labelled.unit != "patients":
-        able = [(i,) for i, row in enumerate(rows) if splits[i] in TRAINING and annotated(row)]
-        asked["labelled"] = shares.labelled.target(able)
+    """Where what came out is not what was asked for: patients stay whole, and copies together."""
+    told = [
+        (side, splits.count(side), "images", share * len(rows))
+        for side, share in (("test", shares.test), ("val", shares.val))
+    ]
+    if shares.labelled:
+        training = [i for i, row in enumerate(rows) if splits[i] in TRAINING and annotated(row)]
+        given = [i for i in training if splits[i] == "labelled"]
+        counted = partial(shares.labelled.counted, rows)
+        noun = "patients" if shares.labelled.unit == "patients" else "images"
+        wanted = shares.labelled.target(counted(training))
+        told.append(("labelled", counted(given), noun, wanted))
     return [
-        f"{name}: {count[name]} images where {wanted:.0f} were asked for"
-        for name, wanted in asked.items()
-        if abs(count[name] - wanted) >= 1
+        f"{side}: {count} {noun} where {wanted:.0f} were asked for"
+        for side, count, noun, wanted in told
+        if abs(count - wanted) >= 1
     ]

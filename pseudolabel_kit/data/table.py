@@ -59,7 +59,7 @@ def read_table(file: Path) -> tuple[Line, ...]:
     """
     lines: list[Line] = []
     seen: dict[str, str] = {}
-    inside = _Inside(file.parent)
+    inside = Inside(file.parent)
     for at, cells in _cells(file):
         line = _line(at, cells)
         for column in FILES:
@@ -132,7 +132,7 @@ def _split(word: str, at: str) -> Split | None:
     return None
 
 
-class _Inside:
+class Inside:
     """Refuses paths that are missing or leave the manifest's folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -140,6 +140,11 @@ class _Inside:
         self._root = os.path.realpath(folder)
 
     def check(self, path: str, where: str) -> None:
+        """Refuse one path; `where` begins the error.
+
+        Raises:
+            DataError: it is absolute, leads out of the folder, or to no file.
+        """
         if os.path.isabs(path):
             raise DataError(f"{where} is an absolute path; expected one below the manifest")
         real = os.path.realpath(self._folder / path)

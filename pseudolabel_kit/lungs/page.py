@@ -50,10 +50,8 @@ def page(agreement: Agreement, methods: Sequence[Method]) -> str:
 
 def _worst(agreement: Agreement, method: Method) -> list[Picture]:
     worst = agreement.worst(method.name, EACH)
-    rows = {each.row for each in worst}
-    # A scan is looked at whole, as it was: what one slice is hangs on the others.
-    every = pieces(agreement.file.parent, agreement.lines, agreement.rows)
-    found = dict(method.find([piece for piece in every if rows & set(piece.at)]))
+    rows = [each.row for each in worst]
+    found = dict(method.find(pieces(agreement.file.parent, agreement.lines, rows)))
     return [_picture(agreement, each, found[each.row]) for each in worst]
 
 

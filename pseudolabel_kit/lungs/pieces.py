@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolabel_kit.data.readers import read_image
-from pseudolabel_kit.data.table import Line
+from pseudolabel_kit.data.table import Inside, Line
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Triple
 from pseudolabel_kit.scans.lungs import shown_lungs
@@ -25,10 +25,35 @@ TOGETHER = 16  # single slices
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What an import knows of a scan: its window, and the mm between its slices' pixels."""
+    """What an import knows of a scan.
 
+    Attributes:
+        said: how errors call it.
+        window: what of its HU the slices show.
+        spacing: mm between the slices' pixels.
+        images: the paths of all its slices, in their order, also of those that no row names.
+    """
+
+    said: str
     window: Window
     spacing: Triple
+    images: tuple[str, ...]
+
+    def lungs(self, folder: Path) -> dict[str, Mask] | None:
+        """The lungs (H,W) by image, found in 3-D; None where slices differ in size.
+
+        Raises:
+            DataError: an image is missing, lies outside the folder or cannot be read.
+        """
+        inside, planes = Inside(folder), []
+        for image in self.images:
+            where = f"{self.said}: image {image}"
+            inside.check(image, where)
+            planes.append(read_image(folder / image, where).mean(axis=0))
+        if len({plane.shape for plane in planes}) > 1:
+            return None
+        found = shown_lungs(np.stack(planes), self.window, self.spacing)
+        return dict(zip(self.images, found, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +64,7 @@ class Piece:
         folder: the manifest's.
         at: the rows' numbers, from 0.
         lines: the rows.
-        scan: whose slices they are, in their order; None = each stands for itself.
+        scan: some of whose slices they are, in their order; None = each stands for itself.
     """
 
     folder: Path
@@ -65,14 +90,15 @@ def by_threshold(piece: Piece) -> list[Mask]:
     Raises:
         DataError: an image cannot be read.
     """
-    planes = piece.grey()
-    if piece.scan is None or len({plane.shape for plane in planes}) > 1:
-        return [lungs(plane[None])[0] for plane in planes]
-    return list(shown_lungs(np.stack(planes), piece.scan.window, piece.scan.spacing))
+    if piece.scan and (found := piece.scan.lungs(piece.folder)):
+        return [found[os.path.normpath(line.image)] for line in piece.lines]
+    return [lungs(plane[None])[0] for plane in piece.grey()]
 
 
 def pieces(folder: Path, lines: Sequence[Line], chosen: Sequence[int]) -> list[Piece]:
     """The chosen rows: those of a scan together, all others a few at a time.
+
+    A scan brings all its slices, whichever of them are chosen: in 3-D, one hangs on the others.
 
     Raises:
         DataError: what an import wrote of a study is damaged.
@@ -108,11 +134,12 @@ def _scans(folder: Path) -> tuple[list[Scan], dict[str, tuple[int, int]]]:
                 continue
             window = Window(**facts["window"])
             x, y, z = map(float, facts["geometry"]["slices"]["spacing"])
-            images = [os.path.normpath(row["image"]) for row in facts["rows"]]
+            images = tuple(os.path.normpath(row["image"]) for row in facts["rows"])
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(
                 f"{file}: is damaged; expected what plk data import writes of a study"
             ) from None
         places |= {image: (len(scans), number) for number, image in enumerate(images)}
-        scans.append(Scan(window=window, spacing=(x, y, z)))
+        said = file.relative_to(folder).as_posix()
+        scans.append(Scan(said=said, window=window, spacing=(x, y, z), images=images))
     return scans, places

@@ -17,7 +17,7 @@ from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
 from pseudolabel_kit.scans.study import FileStudy, Settings, Slices, Study
-from pseudolabel_kit.scans.volumes import MOST, read_volume, whole_numbers
+from pseudolabel_kit.scans.volumes import MOST, labels, read_volume
 from pseudolabel_kit.scans.window import GREY, PERCENTILE, Wanted, Window
 
 CLOSE = 0.1  # voxels that two grids may be apart and still be one
@@ -89,7 +89,7 @@ def read_mask(path: Path, said: str, grid: Grid, marks: Marks) -> sitk.Image:
         raise DataError(
             f"{said}: {_told(Grid.of(mask))}, another grid than the {_told(grid)} of its image"
         )
-    marked = marks(whole_numbers(mask, said))
+    marked = marks(labels(mask, said))
     return Grid.of(mask).place(sitk.GetImageFromArray(marked.astype(np.uint8)))
 
 

@@ -32,6 +32,7 @@ class Header:
         patient: PatientID, or the study's UID where there is none.
         identified: whether there is a PatientID.
         modality: "CT" and others.
+        localiser: whether it is a survey, to plan the scan by.
         placed: whether it says where it lies.
         size: columns, rows and frames.
         spacing: of columns and rows.
@@ -44,6 +45,7 @@ class Header:
     patient: str
     identified: bool
     modality: str
+    localiser: bool
     placed: bool
     size: tuple[int, ...]
     spacing: tuple[float, float]
@@ -72,6 +74,7 @@ def read_header(path: Path, said: str) -> Header:
         patient=tag("0010|0020") or tag("0020|000d"),
         identified=bool(tag("0010|0020")),
         modality=tag("0008|0060"),
+        localiser="LOCALIZER" in tag("0008|0008").upper().split("\\"),
         placed=bool(tag("0020|0032")),
         size=reader.GetSize(),
         spacing=reader.GetSpacing()[:2],
@@ -118,6 +121,8 @@ def read_series(paths: Sequence[Path], said: str) -> sitk.Image:
 
 def _refuse_mixed(headers: Sequence[Header], said: str) -> None:
     first = headers[0]
+    if any(header.localiser for header in headers):
+        raise DataError(f"{said}: a localiser; expected a volume")
     if odd := [header.modality for header in headers if header.modality != "CT"]:
         raise DataError(f"{said}: modality {odd[0] or 'unknown'}; expected CT")
     if any(header.size[2:] != (1,) for header in headers):

@@ -28,6 +28,7 @@ HEADER = 64 * 1024  # bytes that the header of a NRRD or MHA file may take
 NIFTI = (348, 540)  # bytes of a header, which it tells first
 FLOATS = {"16": 4, "64": 8}  # bytes of NIfTI's types of floats
 HOLES = "holds NaN or infinite voxels"
+LABELS = 256  # values of a mask, at most
 WHOLE = 1e-3  # how far a mask's values may be from whole numbers
 _NRRD_END = re.compile(rb"\n\r?\n")
 _NRRD_ELSEWHERE = re.compile(rb"(?:^|[\r\n])[ \t\v\f]*data\s*file\s*:", re.I)
@@ -91,19 +92,24 @@ def refuse_odd(size: tuple[int, ...], components: int, said: str) -> None:
         raise DataError(f"{said}: holds {components} numbers a voxel; expected one")
 
 
-def whole_numbers(mask: sitk.Image, said: str) -> NDArray[Any]:
+def labels(mask: sitk.Image, said: str) -> NDArray[Any]:
     """A mask's values (D,H,W), rounded.
 
     Raises:
-        DataError: some are no whole numbers, and nobody knows what they mean.
+        DataError: some are no whole numbers, negative as HU are, or there are more than 256:
+            nobody knows what they mean.
     """
-    values: NDArray[Any] = sitk.GetArrayFromImage(mask)
-    if values.dtype.kind in "iu":
-        return values
-    rounded: NDArray[Any] = np.rint(values)
-    if (np.abs(values - rounded) > WHOLE).any():
+    stored: NDArray[Any] = sitk.GetArrayFromImage(mask)
+    values: NDArray[Any] = stored if stored.dtype.kind in "iu" else np.rint(stored)
+    if (np.abs(stored - values) > WHOLE).any():
         raise DataError(f"{said}: mask holds values that are no whole numbers")
-    return rounded
+    if values.min() < 0:
+        raise DataError(
+            f"{said}: is no mask: it holds {values.min():g}; expected 0 and the numbers of labels"
+        )
+    if values.max() >= LABELS and (count := np.unique(values).size) > LABELS:
+        raise DataError(f"{said}: is no mask: it holds {count} values; expected {LABELS} at most")
+    return values
 
 
 def _refuse_elsewhere(path: Path, said: str) -> None:

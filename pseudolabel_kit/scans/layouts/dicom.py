@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices
 from pseudolabel_kit.scans.tree import Source
 
 MAGIC = b"DICM"  # after 128 bytes
+GROUPS = (0x0002, 0x0008)  # which a file that lacks those bytes begins with
+FIRST = 0x0018  # the last element of them that may be a file's first: SOPInstanceUID
+KINDS = (b"CS", b"DA", b"LO", b"OB", b"SH", b"TM", b"UI", b"UL")  # value representations of those
+LENGTH = 1024  # bytes of its value, at most, where its representation is not told
 LONE = (
     "the folder of its class holds one patient alone, and its name may tell who that is; import "
     "with --label-from none, and fill in the column label by hand"
@@ -112,6 +117,22 @@ def _pseudonym(source: Source, identity: str) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do."""
+    """Whether a file begins as DICOM files do, or, by a name as theirs, as those of old scanners.
+
+    These lack the preamble, and are told by their first element: GDCM, asked of any other file,
+    may take more memory than there is.
+    """
     with path.open("rb") as file:
-        return file.read(132)[128:] == MAGIC
+        head = file.read(132)
+    suffix = path.suffix.lower()[1:]
+    named = suffix in ("", "dcm") or suffix.isdigit()  # also by a UID
+    return head[128:] == MAGIC or (named and _is_element(head))
+
+
+def _is_element(head: bytes) -> bool:
+    """Whether bytes are an element that may be a data set's first."""
+    if len(head) < 8:
+        return False
+    group, element, length = struct.unpack_from("<HHI", head)
+    known = head[4:6] in KINDS or (length <= LENGTH and length % 2 == 0)
+    return group in GROUPS and element <= FIRST and known
