@@ -191,5 +191,5 @@ def _line(found: Explanations, name: str, kind: str) -> Line:
         label=name,
         x=[100 * i / (len(y) - 1) for i in range(len(y))],
         y=y,
-        told=short(shown.value) if shown else "",
+        told=short(shown.value) if shown else "–",
     )
