@@ -40,7 +40,11 @@ def evaluate(
     checkpoint: Checkpoint = Which.BEST,
     explanations: Annotated[
         bool,
-        typer.Option("--explanations", help="Measure the explainers' maps too."),
+        typer.Option(
+            "--explanations",
+            help="Measure the explainers' maps too, following the likeliest lesion class of each "
+            "clean image, by softmax.",
+        ),
     ] = False,
     explainer: Annotated[
         str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
@@ -52,8 +56,12 @@ def evaluate(
         int, typer.Option(min=1, help="In how many portions pixels are removed and put back.")
     ] = 20,
     baseline: Annotated[
-        Removed, typer.Option(help="What they become: the image blurred, its mean, or black.")
-    ] = Removed.BLUR,
+        Removed | None,
+        typer.Option(
+            help="What they become, and from what insertion begins: the image blurred, its mean, "
+            "or black. Unless given, they become the mean, and insertion begins blurred."
+        ),
+    ] = None,
 ) -> None:
     """Measure a trained run on one side of the split."""
     from pseudolabel_kit.cli.console import out
@@ -74,7 +82,7 @@ def evaluate(
         with ExitStack() as stack:
             maps = explained(
                 run, split.value, explainer=explainer, which=checkpoint.value, rows=rows,
-                steps=steps, baseline=baseline.value, told=stages(stack),
+                steps=steps, baseline=baseline.value if baseline else None, told=stages(stack),
             )  # fmt: skip
         out.print(explanations_table(maps))
     page = write_report(run)

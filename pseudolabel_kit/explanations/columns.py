@@ -13,10 +13,20 @@ from torch import Tensor
 from pseudolabel_kit.audit.findings import Chosen, Rows
 from pseudolabel_kit.engine.bootstrap import draws, interval
 from pseudolabel_kit.engine.scores import Array, mean
-from pseudolabel_kit.report.explained import CHANCE, WORDS, Figure, Figures, Group
+from pseudolabel_kit.report.explained import (
+    CHANCE,
+    LEAST_FALL,
+    WORDS,
+    Ends,
+    Figure,
+    Figures,
+    Group,
+)
 
 Columns: TypeAlias = Mapping[str, Mapping[str, Array]]
 """By explainer, then by measure: (R,) or (R,T), NaN where a row does not define it."""
+AREAS = ("deletion", "insertion")
+ENOUGH_ROWS, ENOUGH_OWNERS = 10, 5  # behind a figure that is called better or worse than chance
 
 
 @dataclass
@@ -40,13 +50,37 @@ class Gathered:
         }
 
 
+def on_lesions(columns: Columns, rows: Rows) -> Columns:
+    """Deletion and insertion without the images in which there is no lesion to take away.
+
+    All images where none is known to hold one.
+    """
+    lesion = rows.masked & ~rows.free
+    if not lesion.any():
+        return columns
+    names = {*AREAS, *(f"curve/{name}" for name in AREAS)}
+    return {
+        explainer: {
+            name: np.where(lesion.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
+            if name in names
+            else values
+            for name, values in own.items()
+        }
+        for explainer, own in columns.items()
+    }
+
+
+def owners(rows: Rows) -> NDArray[np.int64]:
+    """(R,): a number for each patient, and for each image of none."""
+    return np.where(rows.patients > 0, rows.patients, -1 - np.arange(len(rows)))
+
+
 def times(rows: Rows, resamples: int, seed: int) -> Array:
     """(S,R): how often each row counts when patients are drawn; images of none each alone.
 
     No resamples where there are fewer than two to draw from.
     """
-    alone = np.where(rows.patients > 0, rows.patients, -1 - np.arange(len(rows)))
-    groups, group = np.unique(alone, return_inverse=True)
+    groups, group = np.unique(owners(rows), return_inverse=True)
     if len(groups) < 2:
         return np.zeros((0, len(rows)))
     return draws(len(groups), resamples, seed)[:, group].astype(np.float64)
@@ -61,34 +95,64 @@ def groups(columns: Columns, rows: Rows, classes: Iterable[str], drawn: Array) -
             name=name,
             rows=int(some.sum()),
             lesions=int((some & rows.masked & ~rows.free).sum()),
-            figures=_figures(columns, some, drawn),
+            ends=(ends := _ends(columns, some)),
+            figures=_figures(columns, some, drawn, owners(rows), _flat(ends)),
         )
         for name, some in chosen.items()
         if some.any()
     ]
 
 
-def _figures(columns: Columns, some: Chosen, drawn: Array) -> Figures:
+def _ends(columns: Columns, some: Chosen) -> Ends:
+    """The followed class's mean probability on the image and on the baseline, by area."""
+    found: dict[str, tuple[float, float]] = {}
+    for name, whole, none in (("deletion", 0, -1), ("insertion", -1, 0)):
+        values = columns.get(CHANCE, {}).get(f"curve/{name}")
+        if values is not None and np.isfinite(values[some]).any():
+            found[name] = (float(mean(values[some, whole])), float(mean(values[some, none])))
+    return found
+
+
+def _flat(ends: Ends) -> set[str]:
+    """The areas under which there is nothing to measure: the class is as sure without the image."""
+    return {name for name, (whole, none) in ends.items() if whole - none < LEAST_FALL}
+
+
+def _figures(
+    columns: Columns, some: Chosen, drawn: Array, owner: NDArray[np.int64], left_out: set[str]
+) -> Figures:
     found: dict[str, dict[str, Figure]] = {}
     for explainer, own in columns.items():
         found[explainer] = {}
         for name in WORDS:
             chance = columns.get(CHANCE, {}).get(name)
-            if name in own and np.isfinite(own[name][some]).any():
+            if name in own and name not in left_out and np.isfinite(own[name][some]).any():
                 other = None if explainer == CHANCE or chance is None else chance[some]
-                found[explainer][name] = _figure(name, own[name][some], other, drawn[:, some])
+                found[explainer][name] = _figure(
+                    name, own[name][some], other, drawn[:, some], owner[some]
+                )
     return found
 
 
-def _figure(name: str, values: Array, chance: Array | None, drawn: Array) -> Figure:
-    bounds = interval(mean(values, drawn))
-    gain = None if chance is None else interval(mean(values - chance, drawn))
-    sign = 0 if gain is None or gain[0] <= 0 <= gain[1] else (1 if gain[0] > 0 else -1)
+def _figure(
+    name: str, values: Array, chance: Array | None, drawn: Array, owner: NDArray[np.int64]
+) -> Figure:
+    sign = 0 if chance is None else _sign(values - chance, drawn, owner)
     return Figure(
         value=float(mean(values)),
-        interval=bounds,
+        interval=interval(mean(values, drawn)),
         sign=-sign if WORDS[name].less_is_better else sign,
     )
+
+
+def _sign(gains: Array, drawn: Array, owner: NDArray[np.int64]) -> int:
+    """1 or -1 where the interval excludes 0, and enough images and patients stand behind it."""
+    behind = owner[np.isfinite(gains)]
+    bounds = interval(mean(gains, drawn))
+    few = len(behind) < ENOUGH_ROWS or len(np.unique(behind)) < ENOUGH_OWNERS
+    if few or bounds is None or bounds[0] <= 0 <= bounds[1]:
+        return 0
+    return 1 if bounds[0] > 0 else -1
 
 
 def curves(columns: Columns) -> dict[str, dict[str, list[float]]]:
@@ -97,7 +161,7 @@ def curves(columns: Columns) -> dict[str, dict[str, list[float]]]:
         explainer: {
             name.removeprefix("curve/"): _rounded(mean(values.T))
             for name, values in own.items()
-            if name.startswith("curve/")
+            if name.startswith("curve/") and np.isfinite(values).any()
         }
         for explainer, own in columns.items()
     }

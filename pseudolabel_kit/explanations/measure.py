@@ -21,13 +21,22 @@ from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.errors import ConfigError, DataError
 from pseudolabel_kit.explanations.agreement import agreement
 from pseudolabel_kit.explanations.asker import Asker
-from pseudolabel_kit.explanations.columns import Columns, Gathered, curves, groups, pairs, times
+from pseudolabel_kit.explanations.columns import (
+    Columns,
+    Gathered,
+    curves,
+    groups,
+    on_lesions,
+    pairs,
+    times,
+)
 from pseudolabel_kit.explanations.located import energy_inside, pointing_game, tolerance_of
 from pseudolabel_kit.explanations.sample import sample, with_lesion
 from pseudolabel_kit.interfaces import Batch, Explainer, Split
 from pseudolabel_kit.report.explained import CHANCE, Explanations
 
 ROWS, STEPS = 256, 20
+DRAWS = 4  # random orders behind chance
 
 
 def explanations(
@@ -38,7 +47,7 @@ def explanations(
     which: str = "best",
     rows: int = ROWS,
     steps: int = STEPS,
-    baseline: Baseline = "blur",
+    baseline: Baseline | None = None,
     told: Told | None = None,
 ) -> Explanations:
     """Measure a run's explanations and write `explanations-<split>.json` into its folder.
@@ -50,7 +59,8 @@ def explanations(
         which: "best" on val, "last", or a step that has a checkpoint.
         rows: at most so many images, drawn by the run's seed; lesions keep their share.
         steps: portions of pixels in which images are taken apart.
-        baseline: what a removed pixel becomes.
+        baseline: what a removed pixel becomes, and from what insertion begins; None = the image's
+            mean, and the blurred image.
         told: (what is done, rows done, rows in all).
 
     Raises:
@@ -77,7 +87,8 @@ def explanations(
     }
     asker = Asker(predictor=predictor, steps=steps, baseline=baseline)
     columns = measure(asker, parts, maps, chosen, naming(told, "measuring explanations"))
-    found = _summary(asker, columns, rows_of(chosen), split, len(side))
+    known = rows_of(chosen)
+    found = _summary(asker, on_lesions(columns, known), known, split, len(side))
     folder.write_json(f"explanations-{split}.json", asdict(found))
     return found
 
@@ -117,7 +128,9 @@ def measure(
         flat = torch.ones_like(batch.image[:, 0])
         for name, plane in (planes | {CHANCE: flat}).items():
             seen.add(name, _located(batch, plane))
-            seen.add(name, asker.faithful(batch.image, prediction, plane))
+            draws = DRAWS if name == CHANCE else 1
+            given = (batch.image, prediction, plane, rows.names[chosen], draws)
+            seen.add(name, asker.faithful(*given))
         for name, explainer in explainers.items():
             seen.add(name, [("sensitivity", asker.sensitive(batch.image, explainer))])
             seen.add(name, _agreeing(name, planes))

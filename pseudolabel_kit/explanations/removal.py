@@ -16,18 +16,17 @@ Score = Callable[[Tensor], Tensor]
 """Of images (B,C,H,W) one figure each, (B,)."""
 
 
-def ranks(maps: Tensor, seed: int) -> Tensor:
-    """(B,H,W) int64: 0 for the pixel of most evidence; pixels alike in an order drawn at random.
+def ranks(maps: Tensor, ties: Tensor) -> Tensor:
+    """(B,H,W) int64: 0 for the pixel of most evidence; of pixels alike that with the higher tie.
 
-    So a flat map (B,H,W) gives a random order, one for all images.
+    So a flat map is taken in the order of `ties`, (B,H,W).
 
-    >>> ranks(torch.tensor([[[0.1, 0.9], [0.5, 0.7]]]), seed=0).tolist()
+    >>> ties = torch.tensor([[[0.1, 0.2], [0.4, 0.3]]])
+    >>> ranks(torch.tensor([[[0.5, 0.9], [0.5, 0.7]]]), ties).tolist()
     [[[3, 0], [2, 1]]]
     """
-    flat = maps.flatten(1)
-    drawn = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(seed))
-    drawn = drawn.to(flat.device)
-    order = drawn[flat[:, drawn].argsort(dim=1, descending=True, stable=True)]
+    flat, first = maps.flatten(1), ties.flatten(1).argsort(dim=1, descending=True)
+    order = first.gather(1, flat.gather(1, first).argsort(dim=1, descending=True, stable=True))
     places = torch.arange(flat.shape[1], device=flat.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places).view_as(maps)
 
@@ -48,7 +47,7 @@ def curve(score: Score, start: Tensor, end: Tensor, rank: Tensor, steps: int) ->
 
     >>> image, base = torch.tensor([[[[4.0, 2.0]]]]), torch.zeros(1, 1, 1, 2)
     >>> total = lambda images: images.sum(dim=(1, 2, 3))
-    >>> curve(total, image, base, ranks(image[:, 0], seed=0), steps=2).tolist()
+    >>> curve(total, image, base, ranks(image[:, 0], base[:, 0]), steps=2).tolist()
     [[6.0, 2.0, 0.0]]
     """
     rank = rank[:, None]

@@ -22,7 +22,7 @@ def sensitivity(explain: Callable[[Tensor], Tensor], images: Tensor, seed: int) 
     Args:
         explain: maps (B,...) of images (B,C,H,W); its gradients may be its own affair.
         images: (B,C,H,W) in [0, 1]; so they are with noise.
-        seed: of the noise, the same for every explainer.
+        seed: of the noise, the same for every row and every explainer.
 
     Returns:
         (B,) at least 0, in units of the map's own norm; 0 is best.
@@ -42,7 +42,7 @@ def sensitivity(explain: Callable[[Tensor], Tensor], images: Tensor, seed: int) 
             return explain(images).detach()
 
     def noisy(images: Tensor) -> Tensor:
-        noise = (2 * torch.rand(images.shape, generator=draw) - 1) * RADIUS
+        noise = (2 * torch.rand(images.shape[1:], generator=draw) - 1) * RADIUS
         return (images + noise.to(images.device)).clamp(0, 1)
 
     found: Tensor = metrics.sensitivity_max(

@@ -23,12 +23,14 @@ def explanations_table(found: Explanations) -> RenderableType:
     for measure in everyone.measures:
         word = WORDS[measure]
         table.add_row(
-            word.title + (" (less is better)" if word.less_is_better else ""),
+            Text(word.title + (" (less is better)" if word.less_is_better else "")).append(
+                f"\n{told}" if (told := everyone.told(measure)) else "", style="dim"
+            ),
             *(cell(everyone.figures[name].get(measure)) for name in found.explainers),
         )
-    told = "Green or red: better or worse than chance, by the interval of the difference."
+    colours = "Green or red: better or worse than chance, by the interval of the difference."
     return Group(
-        Text(heading(found), style="bold"), table, Text(f"{reading(found)} {told}", style="dim")
+        Text(heading(found), style="bold"), table, Text(f"{reading(found)} {colours}", style="dim")
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pseudolabel_kit.report.charts import Chart, Line, short
-from pseudolabel_kit.report.words import Word
+from pseudolabel_kit.report.words import Word, figure
 
 CHANCE = "chance"
+LEAST_FALL = 0.1  # of the probability from image to baseline, for an area to mean anything
 WORDS: Mapping[str, Word] = {
     "pointing": Word(
         "Pointing game", "share of images whose highest evidence is on the lesion; 1 is perfect"
@@ -19,8 +20,8 @@ WORDS: Mapping[str, Word] = {
     ),
     "deletion": Word(
         "Deletion",
-        "mean probability of the class while pixels are removed, most evidence first; good maps "
-        "are well below chance",
+        "mean probability of the followed class while pixels are removed, most evidence first; "
+        "good maps are well below chance",
         less_is_better=True,
     ),
     "insertion": Word(
@@ -51,7 +52,8 @@ class Figure:
     Attributes:
         interval: 95%, over patients, or images where none is known; None where it has none.
         sign: 1 or -1 where the interval of the difference from chance, on the same images,
-            excludes 0, to the better or the worse; 0 elsewhere.
+            excludes 0, to the better or the worse; 0 elsewhere, and where fewer than 10 images or
+            5 patients stand behind it.
     """
 
     value: float
@@ -60,6 +62,8 @@ class Figure:
 
 
 Figures: TypeAlias = Mapping[str, Mapping[str, Figure]]
+Ends: TypeAlias = Mapping[str, tuple[float, float]]
+"""By area, the followed class's mean probability on the image and on the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +72,35 @@ class Group:
 
     Attributes:
         figures: by explainer, and `CHANCE`, then by measure; none where it is not defined.
+        ends: what deletion and insertion go between; these are not defined where it falls by
+            less than `LEAST_FALL`.
     """
 
     name: str
     rows: int
     lesions: int
     figures: Figures
+    ends: Ends = field(default_factory=dict)
 
     @property
     def measures(self) -> list[str]:
-        """Those that any explainer has, as `WORDS` orders them."""
-        return [name for name in WORDS if any(name in found for found in self.figures.values())]
+        """Those that any explainer has or could have, as `WORDS` orders them."""
+        having = [*self.figures.values(), self.ends]
+        return [name for name in WORDS if any(name in found for found in having)]
+
+    def told(self, measure: str) -> str:
+        """What an area goes between, and why it is not defined; empty for other measures.
+
+        >>> Group(name="all", rows=9, lesions=4, figures={}, ends={"deletion": (0.9, 0.85)}).told(
+        ...     "deletion")
+        'p(image) 0.900, p(baseline) 0.850: not defined, as it falls by less than 0.1'
+        """
+        if measure not in self.ends:
+            return ""
+        whole, none = self.ends[measure]
+        flat = whole - none < LEAST_FALL
+        why = f": not defined, as it falls by less than {LEAST_FALL}" if flat else ""
+        return f"p(image) {figure(whole)}, p(baseline) {figure(none)}{why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +113,8 @@ class Explanations:
         patients: how many known patients.
         tolerance: how far a hit may be from the lesion, in pixels of `size`.
         size: (H, W) of the images.
-        baseline: what removed pixels become.
+        baseline: what removed pixels become, and from what insertion begins; None = the image's
+            mean, and the blurred image.
         groups: all images first, then those of each class.
         curves: by explainer and `CHANCE`, then "deletion" and "insertion": the mean probability
             at equally many removed pixels each, from none to all.
@@ -105,7 +128,7 @@ class Explanations:
     patients: int
     tolerance: int
     size: tuple[int, int]
-    baseline: str
+    baseline: str | None
     groups: Sequence[Group]
     curves: Mapping[str, Mapping[str, Sequence[float]]]
     pairs: Mapping[str, Mapping[str, float]]
@@ -129,11 +152,16 @@ def heading(found: Explanations) -> str:
 
 
 def reading(found: Explanations) -> str:
-    """What the figures rest on, in two sentences."""
-    removed = {"blur": "blurred", "mean": "the image's mean", "zero": "black"}[found.baseline]
+    """What the figures rest on, in a few sentences."""
+    whole = {"blur": "the blurred image", "mean": "the image's mean", "zero": "black"}
+    removed, begun = whole[found.baseline or "mean"], whole[found.baseline or "blur"]
     return (
-        f"A hit may be {found.tolerance} pixels beside the lesion, of {found.size[1]}; a pixel "
-        f"that is removed becomes {removed}. Chance: what a map gets that knows nothing."
+        f"A hit may be {found.tolerance} pixels beside the lesion, of {found.size[1]}. Followed "
+        "is each clean image's likeliest lesion class, by softmax; deletion and insertion are of "
+        "images with a lesion, where lesions are known. A pixel that is removed becomes "
+        f"{removed}; insertion begins from {begun}. Chance: what a map gets that knows nothing, "
+        "whose pixels go in smooth random patches. Nothing is called better or worse on fewer "
+        "than 10 images or 5 patients."
     )
 
 
@@ -146,7 +174,7 @@ def charts(found: Explanations) -> list[Chart]:
     drawn = [
         Chart(
             title=WORDS[kind].title,
-            caption=f"Mean probability of the class, most evidence first. {caption}",
+            caption=f"Mean probability of the followed class, most evidence first. {caption}",
             lines=[_line(found, name, kind) for name in found.curves],
             until=100,
             x_label=x_label,
@@ -158,10 +186,10 @@ def charts(found: Explanations) -> list[Chart]:
 
 def _line(found: Explanations, name: str, kind: str) -> Line:
     y = found.curves[name][kind]
-    figure = found.groups[0].figures[name].get(kind)
+    shown = found.groups[0].figures[name].get(kind)
     return Line(
         label=name,
         x=[100 * i / (len(y) - 1) for i in range(len(y))],
         y=y,
-        told=short(figure.value) if figure else "",
+        told=short(shown.value) if shown else "–",
     )
