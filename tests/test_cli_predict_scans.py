@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -77,6 +78,27 @@ def test_a_tree_of_series_is_answered_and_what_is_none_is_named(
     with Path("out/studies.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["study"].startswith(row["patient"])
+
+
+def test_no_folder_that_is_called_after_a_patient_is_told(
+    run: Path, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = chest(seed=9).image
+    write_series(Path("Doe_Jane"), image, uid="1.1")
+    shutil.copytree("Doe_Jane", "Jane_D")  # the same export twice
+    write_series(Path("Doe_J"), image, uid="1.2", slices=range(4))
+    write_series(Path("J_Doe"), image, uid="1.2", slices=range(4, 8))
+    folders = ["Doe_Jane", "Jane_D", "Doe_J", "J_Doe"]
+    assert call(["predict", str(run), *folders, "--out", "out"]) == 0
+    outputs = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(list(Path("out/answers").iterdir())) == 2
+    said = "".join(capfd.readouterr())
+    for word in ("Doe", "Jane", "J_"):
+        assert word not in said
+        assert not any(word in str(path) for path in outputs)
+        assert not any(
+            word.encode() in path.read_bytes() for path in outputs if path.suffix != ".gz"
+        )
 
 
 def test_scans_and_pictures_together(run: Path, here: Path) -> None:
