@@ -135,7 +135,9 @@ def test_a_run_of_no_import_takes_what_is_said(
         (["new.nii", "--window", "lng"], "there is no window 'lng' (did you mean 'lung'?)"),
         (["new.nii", "--spacing", "0"], "--spacing 0: expected mm"),
         (["new.nii", "--lungs", "gone.nii"], "--lungs gone.nii: there is no such file"),
-        (["broken.nii"], "none of 1 studies can be used; the first: broken.nii: cannot be read"),
+        (["x.png", "--window", "lung"], "--window is of scans, and INPUT holds none"),
+        (["x.png", "--spacing", "1"], "--spacing is of scans, and INPUT holds none"),
+        (["broken.nii"], "none of 1 studies can be used"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_2(
@@ -151,3 +153,19 @@ def test_what_is_wrong_is_one_line_and_2(
     assert call(["predict", str(run), *arguments, "--out", "out"]) == 2
     assert complaint in capsys.readouterr().err.strip().splitlines()[-1]
     assert not list(Path().glob("out/masks/*"))
+
+
+def test_all_that_cannot_be_used_is_told_and_pictures_are_predicted(
+    run: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(Path("x.png"), noise(40, 36))
+    for name in ("a.nii", "b.nii"):
+        Path(name).write_bytes(b"nothing")
+    assert call(["predict", str(run), "a.nii", "b.nii", "--out", "none"]) == 2
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()[-3:-1]] == [
+        " a.nii",
+        " b.nii",
+    ]
+    assert call(["predict", str(run), "a.nii", "b.nii", "x.png", "--out", "out"]) == 1
+    assert capsys.readouterr().err.count("skipped: ") == 2
+    assert Path("out/masks/x.png").exists()
