@@ -118,11 +118,8 @@ def predict(
     voxels = None if spacing is None else spacing_of(spacing)
     found = find_studies(inputs, skip=out)  # before torch is imported and weights are read
     pictures = find_images(found.pictures, skip=out)
-    if keep_identity and not seg:
-        raise ConfigError("--keep-identity is of DICOM segmentations; expected --seg with it")
-    _refuse(
-        found.studies, {"--seg": seg, "--lungs": lungs, "--window": window, "--spacing": spacing}
-    )
+    given = {"--seg": seg, "--lungs": lungs, "--window": window, "--spacing": spacing}
+    _refuse(found.studies, given, keep_identity=keep_identity)
     from pseudolabel_kit.answers.scanner import Scanner
     from pseudolabel_kit.answers.segmentation import Segmenter
     from pseudolabel_kit.cli import predicting
@@ -148,8 +145,10 @@ def predict(
     raise typer.Exit(1 if skipped else 0)
 
 
-def _refuse(studies: Sequence[Study], given: Mapping[str, object]) -> None:
+def _refuse(studies: Sequence[Study], given: Mapping[str, object], *, keep_identity: bool) -> None:
     """Options that would be of no effect, as those of scans are on pictures."""
+    if keep_identity and not given["--seg"]:
+        raise ConfigError("--keep-identity is of DICOM segmentations; expected --seg with it")
     for option, value in given.items():
         if value and not studies:
             raise ConfigError(f"{option} is of scans, and INPUT holds none; leave it out")
