@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from answers_support import Threshold, ball, scanner, volume
 from filelock import FileLock
 from scans_support import chest
 
+from pseudolabel_kit.answers.folder import AnswerFolder
 from pseudolabel_kit.answers.predict import Answered, predict_studies
 from pseudolabel_kit.answers.scanner import Scanner
-from pseudolabel_kit.errors import ConfigError, DataError, RunError
+from pseudolabel_kit.errors import ConfigError, RunError
 from pseudolabel_kit.scans.inputs import DEFAULTS
 from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.study import Study
@@ -121,12 +123,13 @@ def test_a_run_of_black_images_sees_the_lungs_alone(study: Scan, tmp_path: Path)
     predictor = Threshold()
     data = predictor.config.data.model_copy(update={"region": "black"})
     predictor.config = predictor.config.model_copy(update={"data": data})
-    with pytest.warns(UserWarning, match="black outside the lungs"):
-        bare = predict(study, tmp_path / "1", scanner(predictor=predictor)).answers[0]
+    bare = predict(study, tmp_path / "1", scanner(predictor=predictor))
     empty = sitk.ReadImage(str(study.image)) * 0
     sitk.WriteImage(empty, str(tmp_path / "none.nii"))
     black = scanner(predictor=predictor, lungs=tmp_path / "none.nii")
-    assert bare.lesion_ml
+    assert not bare.answers
+    assert bare.skipped[0].reason.startswith("x: no lungs found")
+    assert not list((tmp_path / "1").rglob("x.*"))
     assert predict(study, tmp_path / "2", black).answers[0].lesion_ml == 0
 
 
@@ -156,6 +159,64 @@ def test_what_is_done_is_kept(study: Scan, tmp_path: Path) -> None:
     before.pop("studies.csv")
     after = files(tmp_path / "out")
     assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("kind", ["masks", "probabilities", "slices"])
+@pytest.mark.parametrize("left", [None, b""])
+def test_an_answer_whose_file_is_gone_is_made_anew(
+    study: Scan, tmp_path: Path, kind: str, left: bytes | None
+) -> None:
+    predict(study, tmp_path)
+    (file,) = (tmp_path / kind).iterdir()
+    whole = file.stat().st_size
+    file.unlink() if left is None else file.write_bytes(left)
+    assert predict(study, tmp_path).kept == 0
+    assert file.stat().st_size == whole
+
+
+def test_a_mask_that_somebody_corrected_is_kept(study: Scan, tmp_path: Path) -> None:
+    predict(study, tmp_path)
+    (tmp_path / "masks" / "x.nii.gz").write_bytes(b"corrected")
+    assert predict(study, tmp_path).kept == 1
+    assert (tmp_path / "masks" / "x.nii.gz").read_bytes() == b"corrected"
+
+
+def test_nothing_is_kept_where_all_is_to_be_replaced(study: Scan, tmp_path: Path) -> None:
+    predict(study, tmp_path)
+    assert predict(study, tmp_path, overwrite=True).kept == 0
+
+
+def test_an_answer_stays_until_the_next_is_whole(
+    study: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RunError("the disk is full")
+
+    predict(study, tmp_path)
+    before = files(tmp_path)
+    before.pop("studies.csv")
+    monkeypatch.setattr(AnswerFolder, "finish", fail)
+    with pytest.raises(RunError, match="full"):
+        predict(study, tmp_path, scanner(48), overwrite=True)
+    after = files(tmp_path)
+    assert {name: after.get(name) for name in before} == before
+    assert not (tmp_path / ".part").exists()
+
+
+def test_another_lung_mask_is_another_question(study: Scan, tmp_path: Path) -> None:
+    lungs = tmp_path / "lungs.nii"
+    sitk.WriteImage(sitk.ReadImage(str(study.image)) * 0, str(lungs))
+    how = scanner(lungs=lungs)
+    before = how.stamp(study)
+    assert before != scanner().stamp(study)
+    os.utime(lungs, (1, 1))
+    assert how.stamp(study) != before
+
+
+def test_answers_by_other_settings_are_counted(study: Scan, tmp_path: Path) -> None:
+    other = volume(tmp_path / "scans" / "a.nrrd", ball())
+    assert predict(study, tmp_path / "out").others == 0
+    assert predict(other, tmp_path / "out", scanner(48)).others == 1
 
 
 def test_a_study_that_was_cut_short_is_done_anew(study: Scan, tmp_path: Path) -> None:
@@ -203,8 +264,8 @@ def test_a_scan_that_cannot_be_used_is_skipped(study: Scan, tmp_path: Path) -> N
     assert done.skipped[0].reason.startswith("flat.nii: 24x20x8 voxels")
     assert {name.partition("/")[2] for name in files(tmp_path / "out")} >= {"x.json"}
     assert not any("flat" in name or "gone" in name for name in files(tmp_path / "out"))
-    with pytest.raises(DataError, match=r"none of 1 studies can be used.*flat\.nii"):
-        predict(flat, tmp_path / "none")
+    none = predict_studies(scanner(), [flat, gone], tmp_path / "none")
+    assert (none.answers, [each.name for each in none.skipped]) == ([], ["flat", "gone"])
 
 
 def test_a_truth_beside_the_scan_is_not_read(study: Scan, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -70,3 +72,13 @@ def test_a_block_is_found_where_it_is(
     assert len(wrong) <= 0.02 * block.sum(), f"{len(wrong)} of {block.sum()} voxels differ"
     shares = sitk.GetArrayFromImage(probability)
     np.testing.assert_array_equal(found == 1, shares >= 32768)
+
+
+def test_a_probability_is_brought_back_between_its_pixels(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.linspace(-8, 8, 128), (8, 128, 128)).astype(np.float32)
+    image = sitk.GetImageFromArray(ramp)
+    coarse = Settings(spacing=(4, 4, 4), size=32, window=HALF, bits=16, lesion=())
+    predict_studies(scanner(32, coarse), [volume(tmp_path / "x.nii", image)], tmp_path / "out")
+    back = sitk.ReadImage(str(tmp_path / "out" / "probabilities" / "x.nii.gz"))
+    row = sitk.GetArrayFromImage(back)[4, 64, 8:120].astype(int)
+    assert (np.diff(row) > 0).all()  # the nearest pixel would make steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -79,6 +80,27 @@ def test_a_tree_of_series_is_answered_and_what_is_none_is_named(
     assert row["study"].startswith(row["patient"])
 
 
+def test_no_folder_that_is_called_after_a_patient_is_told(
+    run: Path, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = chest(seed=9).image
+    write_series(Path("Doe_Jane"), image, uid="1.1")
+    shutil.copytree("Doe_Jane", "Jane_D")  # the same export twice
+    write_series(Path("Doe_J"), image, uid="1.2", slices=range(4))
+    write_series(Path("J_Doe"), image, uid="1.2", slices=range(4, 8))
+    folders = ["Doe_Jane", "Jane_D", "Doe_J", "J_Doe"]
+    assert call(["predict", str(run), *folders, "--out", "out"]) == 0
+    outputs = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(list(Path("out/answers").iterdir())) == 2
+    said = "".join(capfd.readouterr())
+    for word in ("Doe", "Jane", "J_"):
+        assert word not in said
+        assert not any(word in str(path) for path in outputs)
+        assert not any(
+            word.encode() in path.read_bytes() for path in outputs if path.suffix != ".gz"
+        )
+
+
 def test_scans_and_pictures_together(run: Path, here: Path) -> None:
     write(chest().image, Path("scans", "new.nrrd"))
     write_image(Path("pictures", "x.png"), noise(40, 36))
@@ -114,7 +136,9 @@ def test_a_run_of_no_import_takes_what_is_said(
         (["new.nii", "--spacing", "0"], "--spacing 0: expected mm"),
         (["new.nii", "--lungs", "gone.nii"], "--lungs gone.nii: there is no such file"),
         (["new.nii", "--lungs", "new.nii"], "new.nii: is no mask: it holds -1"),
-        (["broken.nii"], "none of 1 studies can be used; the first: broken.nii: cannot be read"),
+        (["x.png", "--window", "lung"], "--window is of scans, and INPUT holds none"),
+        (["x.png", "--spacing", "1"], "--spacing is of scans, and INPUT holds none"),
+        (["broken.nii"], "none of 1 studies can be used"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_2(
@@ -149,3 +173,19 @@ def test_python_writes_what_the_command_writes(run: Path, here: Path) -> None:
     assert made == told
     for name in ("studies.csv", "classes.csv"):
         assert (Path("made") / name).read_bytes() == (Path("told") / name).read_bytes()
+
+
+def test_all_that_cannot_be_used_is_told_and_pictures_are_predicted(
+    run: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(Path("x.png"), noise(40, 36))
+    for name in ("a.nii", "b.nii"):
+        Path(name).write_bytes(b"nothing")
+    assert call(["predict", str(run), "a.nii", "b.nii", "--out", "none"]) == 2
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()[-3:-1]] == [
+        " a.nii",
+        " b.nii",
+    ]
+    assert call(["predict", str(run), "a.nii", "b.nii", "x.png", "--out", "out"]) == 1
+    assert capsys.readouterr().err.count("skipped: ") == 2
+    assert Path("out/masks/x.png").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +56,59 @@ def test_series_have_pseudonyms_that_stay(tmp_path: Path) -> None:
     assert len(set(in_folder)) == 2
     assert names(*files, out=tmp_path / "out") == in_folder
     assert not any("Doe" in name or "4711" in name for name in in_folder)
+
+
+def test_a_series_in_two_folders_is_one_study(tmp_path: Path) -> None:
+    lower, upper = tmp_path / "Doe_Jane", tmp_path / "Jane_D"
+    write_series(lower, IMAGE, slices=range(4))
+    write_series(upper, IMAGE, slices=range(4, 8))
+    found = find_studies([lower, upper], skip=tmp_path / "out")
+    (study,) = found.studies
+    assert len(study.files) == 8
+    assert not found.skipped
+    assert len(study.slices(replace(DEFAULTS, spacing=(8, 8, 10), size=32)).images) == 8
+    assert names(tmp_path, out=tmp_path / "out") == [study.name]
+
+
+def test_copies_of_a_series_count_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "Doe_Jane", tmp_path / "Jane_D"
+    write_series(first, IMAGE)
+    shutil.copytree(first, second)
+    (second / "IM0003.dcm").rename(second / "copy.dcm")
+    found = find_studies([first, second, *first.iterdir()], skip=tmp_path / "out")
+    (study,) = found.studies
+    assert {path.parent for path in study.files} == {first}
+    assert not found.skipped
+
+
+def test_a_series_that_was_changed_in_a_copy_is_refused_by_its_pseudonym(tmp_path: Path) -> None:
+    write_series(tmp_path / "Doe_Jane", IMAGE)
+    write_series(tmp_path / "Jane_D", chest(seed=1).image)
+    (study,) = find_studies(list(tmp_path.iterdir()), skip=tmp_path / "out").studies
+    with pytest.raises(DataError, match="several slices at") as raised:
+        study.slices(DEFAULTS)
+    assert study.name in str(raised.value)
+    assert not re.search("Doe|Jane", str(raised.value))
+
+
+def test_a_volume_does_not_lend_a_series_its_folder(tmp_path: Path) -> None:
+    write_series(tmp_path / "Doe_Jane", IMAGE)
+    (pseudonym,) = names(tmp_path / "Doe_Jane", out=tmp_path / "out")
+    write(IMAGE, tmp_path / "volumes" / f"{pseudonym}.nii")
+    found = names(tmp_path / "volumes", tmp_path / "Doe_Jane", out=tmp_path / "out")
+    assert found == [pseudonym, f"volumes-{pseudonym}"]
+
+
+def test_what_is_not_read_of_a_folder_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write(IMAGE, source / "a.nii", source / "b.nii")
+    write_series(source, IMAGE)
+    write_image(source / "x.png", noise(20, 20))
+    found = find_studies([source], skip=tmp_path / "out")
+    assert [each.reason for each in found.skipped] == [
+        "2 files of volumes are left out; name them one by one",
+        "1 pictures among scans are left out; name them one by one",
+    ]
 
 
 def test_what_holds_no_scan_is_left_to_the_reader_of_pictures(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from pseudolabel_kit.files import write_text, written_aside
 
 TABLE = "studies.csv"
 ANSWERS = "answers"
+ASIDE = ".part"  # what is not whole yet
 SUFFIXES = {
     ANSWERS: ".json",
     "slices": ".csv",
@@ -51,15 +54,19 @@ class AnswerFolder:
         return self.path / kind / f"{study}{SUFFIXES[kind]}"
 
     def answer(self, study: str, stamp: str) -> Answer | None:
-        """What was answered before to the same question, or None."""
+        """What was answered before to the same question, or None where a file of it is gone."""
         facts = _facts(self.file(ANSWERS, study))
-        return _answer(facts) if facts and facts.get("stamp") == stamp else None
+        if not facts or facts.get("stamp") != stamp or facts.get("files") != self._written(study):
+            return None
+        return _answer(facts)
 
-    def refuse(self, study: str, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    def refuse(
+        self, study: str, inputs: Iterable[Path], *, stamp: str = "", overwrite: bool
+    ) -> None:
         """Say why a study's answer cannot be written here.
 
         Files without `answers/STUDY.json`, left by a process that was stopped, are in nobody's
-        way.
+        way, nor is what is left of an answer to the same question, by its `stamp`.
 
         Raises:
             RunError: something else is there, or one of the inputs.
@@ -71,35 +78,66 @@ class AnswerFolder:
         if overwrite or not there:
             return
         if there[0] == self.file(ANSWERS, study):
+            if stamp and (_facts(there[0]) or {}).get("stamp") == stamp:
+                return
             told = "is the answer of another run, to another scan or by other settings"
             raise RunError(f"{there[0]}: {told}; {REPLACE}")
         if not (self.path / ANSWERS).is_dir():
             raise RunError(f"{there[0]}: exists already; {REPLACE}")
 
-    def begin(self, study: str) -> None:
-        """From now on the study is not done.
+    @contextmanager
+    def replacing(self, study: str) -> Iterator[AnswerFolder]:
+        """A folder to write a study's files into, which take their places when all are whole.
 
         Raises:
             RunError: the folder cannot be written.
         """
+        aside = AnswerFolder(self.path / ASIDE)
+        try:
+            shutil.rmtree(aside.path, ignore_errors=True)  # of a process that was stopped
+            yield aside
+            self._take(aside, study)
+        finally:
+            shutil.rmtree(aside.path, ignore_errors=True)
+
+    def _take(self, aside: AnswerFolder, study: str) -> None:
+        """Move a study's files here: until its answer, the last, has come it is not done."""
         try:
             (self.path / ANSWERS).mkdir(parents=True, exist_ok=True)
-            for kind in SUFFIXES:
-                self.file(kind, study).unlink(missing_ok=True)
+            self.file(ANSWERS, study).unlink(missing_ok=True)
+            for kind in reversed(SUFFIXES):
+                file = self.file(kind, study)
+                if aside.file(kind, study).exists():
+                    file.parent.mkdir(exist_ok=True)
+                    aside.file(kind, study).replace(file)
+                else:
+                    file.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written: {error.strerror}") from None
 
+    def _written(self, study: str) -> list[str]:
+        """The kinds of files that a study has apart from its answer; one may be corrected since."""
+        found = {kind: self.file(kind, study) for kind in SUFFIXES if kind != ANSWERS}
+        return [kind for kind, file in found.items() if file.is_file() and file.stat().st_size]
+
     def finish(self, answer: Answer, facts: Mapping[str, Any]) -> None:
         """Write the answer and how it came about: the study is done."""
-        content = {**facts, "predicted": answer.predicted, "answer": asdict(answer)}
+        told = {"predicted": answer.predicted, "answer": asdict(answer)}
+        content = {**facts, "files": self._written(answer.study), **told}
         write_text(self.file(ANSWERS, answer.study), json.dumps(content, indent=1) + "\n")
 
-    def tabulate(self, maker: str) -> None:
-        """Write `studies.csv`: every answer here by one run and its settings."""
-        every = map(_facts, sorted((self.path / ANSWERS).glob("*.json")))
-        mine = [facts for facts in every if facts and facts.get("maker") == maker]
+    def tabulate(self, maker: str) -> int:
+        """Write `studies.csv`: every answer here by one run and its settings.
+
+        Returns:
+            How many answers by others are here, which are not in it.
+        """
+        files = sorted((self.path / ANSWERS).glob("*.json"))
+        every = [facts for facts in map(_facts, files) if facts]
+        mine = [facts for facts in every if facts.get("maker") == maker]
         if rows := [answer.row() for facts in mine if (answer := _answer(facts))]:
             write_table(self.path / TABLE, rows)
+        return len(every) - len(mine)
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pseudolabel_kit.answers.answer import Answer
 from pseudolabel_kit.answers.folder import AnswerFolder
-from pseudolabel_kit.answers.lungs import warn_of_lungs
 from pseudolabel_kit.answers.scanner import Scanner
 from pseudolabel_kit.errors import ConfigError, DataError
 from pseudolabel_kit.files import claimed
@@ -24,11 +23,13 @@ class Answered:
         answers: in the order of the studies.
         kept: how many of them were there before.
         skipped: studies that cannot be used.
+        others: answers in the folder by other settings, which `studies.csv` does not hold.
     """
 
     answers: Sequence[Answer]
     kept: int
     skipped: Sequence[Skipped]
+    others: int = 0
 
 
 def predict_studies(
@@ -41,15 +42,16 @@ def predict_studies(
 ) -> Answered:
     """Answer scans into a folder; see `answers.folder`.
 
-    A study whose answer is there, of the same files by the same weights and settings, is kept.
+    A study whose answer is there, of the same files by the same weights and settings, is kept,
+    unless a file of the answer is gone.
 
     Args:
-        overwrite: replace what else is there.
+        overwrite: replace whatever is there.
         progress: told (studies done, studies in all).
 
     Raises:
         ConfigError: what is wanted cannot be made of these studies.
-        DataError: no study can be used, or there is no such lung mask.
+        DataError: there is no such lung mask.
         RunError: an output is there already, or cannot be written.
     """
     seen = [without_masks(study) for study in studies]
@@ -70,12 +72,8 @@ def predict_studies(
                     answers.append(found)
                 progress(done, len(seen))
         finally:
-            folder.tabulate(scanner.maker)
-    if not answers:
-        raise DataError(
-            f"none of {len(skipped)} studies can be used; the first: {skipped[0].reason}"
-        )
-    return Answered(answers=answers, kept=kept, skipped=skipped)
+            others = folder.tabulate(scanner.maker)
+    return Answered(answers=answers, kept=kept, skipped=skipped, others=others)
 
 
 def _answered(scanner: Scanner, study: Study, folder: AnswerFolder) -> Answer | Skipped:
@@ -93,12 +91,14 @@ def _before(
     """The answers that are there already; what else is there is refused before any work."""
     found: dict[str, Answer] = {}
     for study in studies:
+        stamp = ""
         with contextlib.suppress(OSError):  # a file has gone: the study will be skipped
-            if answer := folder.answer(study.name, scanner.stamp(study)):
-                found[study.name] = answer
-                continue
+            stamp = scanner.stamp(study)
+        if not overwrite and (answer := folder.answer(study.name, stamp)):
+            found[study.name] = answer
+            continue
         inputs = (*study.files, *filter(None, [scanner.lungs]))
-        folder.refuse(study.name, inputs, overwrite=overwrite)
+        folder.refuse(study.name, inputs, stamp=stamp, overwrite=overwrite)
     return found
 
 
@@ -112,5 +112,3 @@ def _refuse(scanner: Scanner, studies: Sequence[Study]) -> None:
         )
     if scanner.lungs is not None and not scanner.lungs.is_file():
         raise DataError(f"--lungs {scanner.lungs}: there is no such file")
-    if scanner.lungs is None:
-        warn_of_lungs(scanner.predictor.config.data, studies)

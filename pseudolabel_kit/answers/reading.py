@@ -14,6 +14,7 @@ from pseudolabel_kit.answers.lungs import Lungs, grey
 from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
+from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.study import Slices
 
@@ -76,6 +77,7 @@ def read_scan(
     *,
     lungs: Lungs | None = None,
     batch_size: int = 8,
+    said: str = "the scan",
 ) -> Reading:
     """Predict a scan's slices.
 
@@ -83,8 +85,17 @@ def read_scan(
         slices: grey, by the settings that the run's data were made by.
         lungs: a run whose images are black outside their region sees these alone.
         batch_size: how many are held on the device at once.
+        said: how errors call the scan.
+
+    Raises:
+        DataError: such a run is given no lungs, and never saw what lies around them.
     """
     blackened = lungs if predictor.config.data.region == "black" else None
+    if predictor.config.data.region == "black" and lungs is None:
+        raise DataError(
+            f"{said}: no lungs found, and the run was trained on these alone (data.region = "
+            "black); give --lungs"
+        )
     scores: list[Floats] = []
     probability: list[Floats] = []
     for start in range(0, len(slices.images), batch_size):

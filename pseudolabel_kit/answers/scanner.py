@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from pseudolabel_kit.answers.reading import Reading, read_scan, volume_ml
 from pseudolabel_kit.answers.segmentation import Segmenter
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import as_numpy
+from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.scan import Series
 from pseudolabel_kit.scans.study import Settings, Study
 
@@ -82,16 +84,18 @@ class Scanner:
         stamp = self.stamp(study)
         slices = study.slices(self.settings)
         lungs = lungs_of(slices, self.lungs)
-        reading = read_scan(self.predictor, slices, lungs=lungs, batch_size=self.batch_size)
-        folder.begin(study.name)
-        lesion_ml = self._write_volumes(reading, study, folder)
-        task = self.predictor.task
-        write_table(folder.file("slices", study.name), slice_rows(reading, task.classes))
-        answer = Answer.of(
-            reading, task, study=study.name, patient=study.patient, lesion_ml=lesion_ml
+        reading = read_scan(
+            self.predictor, slices, lungs=lungs, batch_size=self.batch_size, said=study.name
         )
-        made = {"stamp": stamp, "maker": self.maker, "made_by": self.made_by}
-        folder.finish(answer, {**made, **slices.facts})
+        with folder.replacing(study.name) as aside:
+            lesion_ml = self._write_volumes(reading, study, aside)
+            task = self.predictor.task
+            write_table(aside.file("slices", study.name), slice_rows(reading, task.classes))
+            answer = Answer.of(
+                reading, task, study=study.name, patient=study.patient, lesion_ml=lesion_ml
+            )
+            made = {"stamp": stamp, "maker": self.maker, "made_by": self.made_by}
+            aside.finish(answer, {**made, **slices.facts})
         return answer
 
     def _write_volumes(self, reading: Reading, study: Study, folder: AnswerFolder) -> float | None:
@@ -99,8 +103,11 @@ class Scanner:
         if (volumes := reading.on_scan()) is None:
             return None
         probability, mask = volumes
-        if self.segmenter and isinstance(study, Series):  # the one that may refuse the scan
-            self.segmenter.write(folder.file("segmentations", study.name), mask, study)
+        if self.segmenter and isinstance(study, Series):
+            try:
+                self.segmenter.write(folder.file("segmentations", study.name), mask, study)
+            except DataError as error:  # the answer is whole without it
+                warnings.warn(str(error), stacklevel=2)
         write_volume(folder.file("masks", study.name), mask)
         scaled = sitk.Cast(sitk.Round(probability * 65535), sitk.sitkUInt16)
         write_volume(folder.file("probabilities", study.name), scaled)

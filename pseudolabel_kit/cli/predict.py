@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from pseudolabel_kit.cli.options import Checkpoint, Which, spacing_of
-from pseudolabel_kit.errors import ConfigError
+from pseudolabel_kit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pseudolabel_kit.scans.study import Study
+    from pseudolabel_kit.scans.study import Skipped, Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -118,14 +118,15 @@ def predict(
     voxels = None if spacing is None else spacing_of(spacing)
     found = find_studies(inputs, skip=out)  # before torch is imported and weights are read
     pictures = find_images(found.pictures, skip=out)
-    _refuse(found.studies, lungs=lungs, seg=seg, keep_identity=keep_identity)
+    given = {"--seg": seg, "--lungs": lungs, "--window": window, "--spacing": spacing}
+    _refuse(found.studies, given, keep_identity=keep_identity)
     from pseudolabel_kit.answers.scanner import Scanner
     from pseudolabel_kit.answers.segmentation import Segmenter
     from pseudolabel_kit.cli import predicting
     from pseudolabel_kit.engine.predict import load
 
     predictor = load(run, which=checkpoint.value)
-    skipped = list(found.skipped)
+    unused: Sequence[Skipped] = []
     if found.studies:
         scanner = Scanner(
             predictor=predictor,
@@ -134,19 +135,20 @@ def predict(
             segmenter=Segmenter(keep_identity=keep_identity) if seg else None,
             batch_size=batch_size,
         )
-        skipped += predicting.scans(scanner, found.studies, out, overwrite=overwrite)
+        unused = predicting.scans(scanner, found.studies, out, overwrite=overwrite)
     if pictures:
         predicting.pictures(predictor, pictures, out, batch_size=batch_size, overwrite=overwrite)
+    skipped = [*found.skipped, *unused]
     predicting.say_skipped(skipped)
+    if len(unused) == len(found.studies) > 0 and not pictures:
+        raise DataError(f"none of {len(unused)} studies can be used")
     raise typer.Exit(1 if skipped else 0)
 
 
-def _refuse(
-    studies: Sequence[Study], *, lungs: Path | None, seg: bool, keep_identity: bool
-) -> None:
-    """Options that would be of no effect."""
-    if keep_identity and not seg:
+def _refuse(studies: Sequence[Study], given: Mapping[str, object], *, keep_identity: bool) -> None:
+    """Options that would be of no effect, as those of scans are on pictures."""
+    if keep_identity and not given["--seg"]:
         raise ConfigError("--keep-identity is of DICOM segmentations; expected --seg with it")
-    for option, wanted in (("--seg", seg), ("--lungs", lungs is not None)):
-        if wanted and not studies:
+    for option, value in given.items():
+        if value and not studies:
             raise ConfigError(f"{option} is of scans, and INPUT holds none; leave it out")

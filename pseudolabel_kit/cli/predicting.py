@@ -26,10 +26,15 @@ SHOWN = 20
 def scans(
     scanner: Scanner, studies: Sequence[Study], out: Path, *, overwrite: bool
 ) -> Sequence[Skipped]:
-    """Predict scans and show a table of them; what was skipped is returned."""
+    """Predict scans and show a table of them, if there is one; what was skipped is returned."""
     with _bar("reading scans", len(studies)) as progress:
         done = predict_studies(scanner, studies, out, overwrite=overwrite, progress=progress)
+    if not done.answers:
+        return done.skipped
     console.out.print(_scans_table(done.answers))
+    if done.others:
+        told = f"{done.others} answers by other settings are not in it"
+        console.err.print(f"{out / TABLE}: {told}", markup=False, soft_wrap=True)
     if done.kept:
         console.out.print(f"{done.kept} of them done before", markup=False, soft_wrap=True)
     console.out.print(f"studies: {out / TABLE}", markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from pseudolabel_kit.errors import DataError, RunError
+from pseudolabel_kit.scans import picture
 from pseudolabel_kit.scans.choices import LayoutName
 from pseudolabel_kit.scans.geometry import Triple
 from pseudolabel_kit.scans.layouts import dicom
-from pseudolabel_kit.scans.layouts.known import LAYOUTS
+from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out
 from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.study import Found, Settings, Skipped, Study, safe_name
 from pseudolabel_kit.scans.tree import SALT, Source, look_into
@@ -44,7 +45,7 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
     """The scans in files and folders: volumes (NIfTI, NRRD, MHA) and DICOM series.
 
     A folder with a scan in it is one of scans; masks that lie beside volumes come with them.
-    DICOM files that are named one by one are put together by series.
+    DICOM files are put together by series, whichever of the paths they lie in.
 
     Args:
         skip: where outputs go: what lies in it is left out. The salt of pseudonyms is kept there.
@@ -54,7 +55,8 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
     """
     studies: list[tuple[Path, Study]] = []
     skipped: list[Skipped] = []
-    named: list[Path] = []
+    trees: list[Source] = []  # of DICOM
+    slices: list[Path] = []
     pictures: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -62,19 +64,25 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
         if not os.access(path, os.R_OK):
             raise DataError(f"{path}: cannot be read; expected permission")
         if path.is_dir():
-            found, left = _in_folder(path, skip)
-            studies += [(path, study) for study in found]
-            skipped += left
-            if not found and not left:
+            source = _source(path, skip)
+            kind = next((kind for kind in KINDS if LAYOUTS[kind].recognise(source)), None)
+            if kind is None:
                 pictures.append(path)
+                continue
+            skipped += _of_another_kind(source, kind)
+            if kind is LayoutName.DICOM:
+                trees.append(source)
+            else:
+                found, left = LAYOUTS[kind].find(source)
+                studies += [(path, study) for study in found]
+                skipped += left
         elif path.name.lower().endswith(SUFFIXES):
             studies.append((path.absolute().parent, _volume(path)))
         else:
-            (named if dicom.is_dicom(path) else pictures).append(path)
-    found, left = _named_slices(named, skip)
-    studies += [(study.files[0].parent, study) for study in found]
-    twins: list[Skipped] = []
-    return Inputs(list(_distinct(studies, twins)), [*skipped, *left, *twins], pictures)
+            (slices if dicom.is_dicom(path) else pictures).append(path)
+    series, left = _series(trees, slices, skip)
+    chosen, twins = _distinct(series, studies)
+    return Inputs(chosen, [*skipped, *left, *twins], pictures)
 
 
 def settings_for(
@@ -116,16 +124,20 @@ def _noted(imported: Mapping[str, Any]) -> Settings:
         ) from None
 
 
-def _in_folder(folder: Path, skip: Path) -> Found:
-    """The scans in a folder, and what is none; nothing at all where it holds no scan."""
+def _source(folder: Path, skip: Path) -> Source:
+    """A folder without the outputs in it."""
     source = look_into(folder, skip / SALT)
     outputs = skip.resolve()
     kept = tuple(path for path in source.files if outputs not in path.resolve().parents)
-    source = replace(source, files=kept)
-    for kind in KINDS:
-        if LAYOUTS[kind].recognise(source):
-            return LAYOUTS[kind].find(source)
-    return [], []
+    return replace(source, files=kept)
+
+
+def _of_another_kind(source: Source, kind: LayoutName) -> list[Skipped]:
+    """What is not read of a folder of scans of one kind."""
+    scans = left_out(source, kind, remedy="name them one by one")
+    count = sum(path.name.lower().endswith(picture.SUFFIXES) for path in source.files)
+    told = f"{count} pictures among scans are left out; name them one by one"
+    return [*scans, *([Skipped("pictures", told)] if count else [])]
 
 
 def _volume(path: Path) -> Scan:
@@ -133,29 +145,36 @@ def _volume(path: Path) -> Scan:
     return Scan(name=name, patient=name, source=path.parent, image=path)
 
 
-def _named_slices(paths: Sequence[Path], skip: Path) -> Found:
-    if not paths:
+def _series(trees: Sequence[Source], named: Sequence[Path], skip: Path) -> Found:
+    """The series in folders and files together: a slice may lie in any of them."""
+    every = [*named, *(path for tree in trees for path in tree.files)]
+    if not every:
         return [], []
-    files = tuple(Path(os.path.abspath(path)) for path in paths)
+    real = {path.resolve(): Path(os.path.abspath(path)) for path in reversed(every)}
+    files = tuple(reversed(real.values()))
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    return dicom.find(Source(folder=folder, files=files, skipped=(), salt_file=skip / SALT))
+    links = tuple(link for tree in trees for link in tree.skipped)
+    return dicom.find(Source(folder=folder, files=files, skipped=links, salt_file=skip / SALT))
 
 
-def _distinct(studies: Sequence[tuple[Path, Study]], twins: list[Skipped]) -> Iterator[Study]:
-    """Each study once, by a name of its own; of those of one name, the folder tells them apart."""
-    taken: dict[str, Study] = {}
-    for folder, study in studies:
-        first = taken.get(study.name.lower())
-        if first is None:
-            chosen = study
-        elif _files(first) == _files(study):
+def _distinct(
+    series: Sequence[Study], volumes: Sequence[tuple[Path, Study]]
+) -> tuple[list[Study], list[Skipped]]:
+    """Each study once, by a name of its own.
+
+    Of volumes of one name, the folder tells them apart; a series has its pseudonym alone, since
+    folders of DICOM are often called after patients.
+    """
+    taken: dict[str, Study] = {study.name.lower(): study for study in series}
+    twins: list[Skipped] = []
+    for folder, study in volumes:
+        first = taken.setdefault(study.name.lower(), study)
+        if _files(first) == _files(study):
             continue
-        else:
-            chosen = replace(study, name=safe_name(f"{folder.name}-{study.name}"))
-        if taken.setdefault(chosen.name.lower(), chosen) is chosen:
-            yield chosen
-        else:
+        chosen = replace(study, name=safe_name(f"{folder.name}-{study.name}"))
+        if _files(taken.setdefault(chosen.name.lower(), chosen)) != _files(study):
             twins.append(Skipped(chosen.name, f"{chosen.name}: two studies are called so"))
+    return list(taken.values()), twins
 
 
 def _files(study: Study) -> set[Path]:

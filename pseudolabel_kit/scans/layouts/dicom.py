@@ -7,6 +7,7 @@ series of several patients lie in it.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import hmac
 import struct
@@ -65,9 +66,21 @@ def find(source: Source) -> Found:
         else:
             series[header.patient, header.series].append(header)
     classes = _classes(source, [header for headers in series.values() for header in headers])
-    groups = sorted(series.values(), key=_kind)
+    groups = sorted(map(_once, series.values()), key=_kind)
     studies = [_study(source, headers, classes) for headers in groups]
     return sorted(studies, key=lambda study: study.patient), _skipped(source, unread)
+
+
+def _once(headers: Sequence[Header]) -> list[Header]:
+    """A series without identical copies of its files, as an export that was made twice has."""
+    places: dict[tuple[float, ...], list[Header]] = defaultdict(list)
+    kept: list[Header] = []
+    for header in headers:
+        rivals = places[tuple(header.position.tolist())] if header.placed else []
+        if not any(filecmp.cmp(header.path, rival.path, shallow=False) for rival in rivals):
+            rivals.append(header)
+            kept.append(header)
+    return kept
 
 
 def _skipped(source: Source, unread: int) -> list[Skipped]:

@@ -56,15 +56,18 @@ def recognised(source: Source) -> LayoutName:
     raise DataError(f"{source.folder}: holds nothing that is recognised; expected one of {known}")
 
 
-def left_out(source: Source, layout: LayoutName) -> list[Skipped]:
-    """Scans of another kind that lie in a source which was recognised as of this layout."""
+def left_out(source: Source, layout: LayoutName, *, remedy: str = "") -> list[Skipped]:
+    """Scans of another kind that lie in a source which was recognised as of this layout.
+
+    Args:
+        remedy: how they are taken all the same; by default, with `plk data import`.
+    """
     if layout is LayoutName.DICOM:
         other = LayoutName.VOLUMES
         count = sum(path.name.lower().endswith(SUFFIXES) for path in source.files)
     else:
         other = LayoutName.DICOM
         count = sum(map(dicom.is_dicom, source.files))
-    told = (
-        f"{count} files of {other} are left out; take them with --layout {other} and another --out"
-    )
+    remedy = remedy or f"take them with --layout {other} and another --out"
+    told = f"{count} files of {other} are left out; {remedy}"
     return [Skipped(other, told)] if count else []
