@@ -148,6 +148,22 @@ def test_without_an_import_its_defaults_are_warned_of(tmp_path: Path) -> None:
         settings_for(None, window=WINDOWS["lung"], spacing=(1, 1, 1))
 
 
+@pytest.mark.parametrize("content", [b"", b'{"window": ', b"[1]", b"\xff\xfe"])
+def test_a_damaged_note_of_an_import_is_named(content: bytes, tmp_path: Path) -> None:
+    """It is not taken for none, which would be the defaults."""
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(DataError, match=r"import\.json: is damaged; expected what plk data import"):
+        import_settings(str(tmp_path))
+
+
+def test_a_dataset_of_a_plugin_has_no_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert import_settings("phantom:size=32") is None
+
+
 def test_settings_that_were_damaged_are_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps({"window": "wide"}))
     with pytest.raises(RunError, match="import settings cannot be read"):

@@ -194,8 +194,8 @@ def inexact(rows: Sequence[Row], splits: Sequence[Split], shares: Shares) -> lis
         for side, share in (("test", shares.test), ("val", shares.val))
     ]
     if shares.labelled:
-        training = [i for i, row in enumerate(rows) if splits[i] in TRAINING and annotated(row)]
-        given = [i for i in training if splits[i] == "labelled"]
+        training = tuple(i for i, r in enumerate(rows) if splits[i] in TRAINING and annotated(r))
+        given = tuple(i for i in training if splits[i] == "labelled")
         counted = partial(shares.labelled.counted, rows)
         noun = "patients" if shares.labelled.unit == "patients" else "images"
         wanted = shares.labelled.target(counted(training))

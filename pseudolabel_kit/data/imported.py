@@ -7,15 +7,28 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pseudolabel_kit.errors import DataError
+
 FILE = "import.json"
 
 
 def import_settings(source: str) -> dict[str, Any] | None:
-    """The settings noted beside a manifest, or in a dataset's folder; None where none are."""
+    """The settings noted beside a manifest, or in a dataset's folder; None where none are.
+
+    Raises:
+        DataError: the file is damaged, or cannot be read.
+    """
     path = Path(os.path.expanduser(source))
-    folder = path if path.is_dir() else path.parent
-    try:
-        noted = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    file = (path if path.is_dir() else path.parent) / FILE
+    if not path.exists() or not file.exists():  # a source may be a plugin's name
         return None
-    return noted if isinstance(noted, dict) else None
+    try:
+        noted: Any = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        noted = None
+    if not isinstance(noted, dict):
+        raise DataError(
+            f"{file}: is damaged; expected what plk data import notes (the same import line "
+            "writes it anew)"
+        )
+    return noted

@@ -41,7 +41,7 @@ from pseudolabel_kit.engine.setup import (
     require_even_batches,
 )
 from pseudolabel_kit.engine.signals import stop_requests
-from pseudolabel_kit.errors import PluginError, RunError
+from pseudolabel_kit.errors import DataError, PluginError, RunError
 from pseudolabel_kit.layers import read_toml, resolve
 from pseudolabel_kit.plugin import Tracker
 from pseudolabel_kit.plugin.blame import RefusedError, blamed
@@ -171,7 +171,7 @@ def _claim(
             else:  # a new run, or one that was killed before its first checkpoint
                 origin = provenance(loop.config, *data, loop.fabric, loop.learner)
             folder.write_json(FILE, origin)
-        except (PluginError, RunError) as error:
+        except (DataError, PluginError, RunError) as error:
             problem = error
     if problem := loop.fabric.broadcast(problem):
         raise problem
