@@ -50,7 +50,7 @@ def predict(
         overwrite: replace outputs that are there already.
 
     Raises:
-        DataError: an input is missing, or none can be used.
+        DataError: an input is missing, or a folder holds nothing to read.
         RunError: there is no such run, or an output is there already.
     """
     folder = Path(out)

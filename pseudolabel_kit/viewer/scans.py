@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from pseudolabel_kit.answers.lungs import grey, lungs_of, warn_of_lungs
+from pseudolabel_kit.answers.lungs import Lungs, grey, lungs_of, warn_of_lungs
 from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.study import Settings, Slices, Study, without_masks
 from pseudolabel_kit.viewer.stack import Slice, Stack
 
@@ -36,11 +37,16 @@ def stacks(
 
 def _slices(study: Study, settings: Settings, black: bool) -> tuple[int, Iterator[Slice]]:
     slices = study.slices(settings)
-    return len(slices.images), _each(slices, black)
-
-
-def _each(slices: Slices, black: bool) -> Iterator[Slice]:
     lungs = lungs_of(slices, None) if black else None
+    if black and lungs is None:
+        raise DataError(
+            f"{study.name}: no lungs found, and the run was trained on these alone (data.region = "
+            "black); lay a lung mask beside it"
+        )
+    return len(slices.images), _each(slices, lungs)
+
+
+def _each(slices: Slices, lungs: Lungs | None) -> Iterator[Slice]:
     images = grey(slices.images, lungs and lungs.mask)
     for i, image in enumerate(images):
         yield Slice(image=image[None], truth=None if slices.masks is None else slices.masks[i])
