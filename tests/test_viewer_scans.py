@@ -54,10 +54,11 @@ def test_a_run_of_black_images_is_shown_the_lungs_alone(study: Scan, tmp_path: P
         np.testing.assert_array_equal(inside.image[0], whole.image[0] * lung)
 
 
-def test_a_threshold_finds_lungs_where_no_mask_is_and_it_is_warned_of(study: Scan) -> None:
+def test_lungs_that_no_mask_tells_are_sought_and_missed_aloud(study: Scan) -> None:
     with pytest.warns(UserWarning, match="black outside the lungs"):
         (found,) = stacks([study], SETTINGS, BLACK)
-    assert len(read(found)) == len(read(stacks([study], SETTINGS, PLAIN)[0]))
+    with pytest.raises(DataError, match="x: no lungs found"):  # a ball holds none
+        read(found)
 
 
 def test_lesions_beside_a_scan_are_the_truth_when_it_is_asked_for(
