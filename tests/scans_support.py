@@ -90,7 +90,7 @@ def write_series(
     image: sitk.Image,
     *,
     uid: str = "1.2.826.1",
-    patient: str = "4711",
+    patient: str = "MRN4711",  # no number or hash holds it by chance
     tags: Mapping[str, str] | None = None,
     slices: Sequence[int] | None = None,
     shear: float = 0,

@@ -27,13 +27,16 @@ TAGS = {
     "0020|0052": "1.2.826.5",
     "0008|0080": "Hospital^Geheim",
     "0008|0090": "Arzt^Otto",
-    "0008|0050": "ACC4711",
-    "0020|0010": "STUDY4711",
+    "0008|0050": "ACC-4711",
+    "0020|0010": "STUDY-4711",
     "0008|0020": "20200203",
     "0010|0040": "F",
     "0010|1010": "059Y",
 }
-TELLING = ("Doe", "Jane", "4711", "1961", "Geheim", "Otto", "ACC", "20200203", "059Y")
+TELLING = (
+    *("Doe", "Jane", "MRN4711", "19610203", "Geheim", "Otto"),
+    *("ACC-4711", "STUDY-4711", "20200203", "059Y"),
+)
 
 
 def series(tmp_path: Path) -> Sequence[Study]:
@@ -80,7 +83,7 @@ def test_series_without_a_preamble_are_segmented_too(tmp_path: Path) -> None:
     segmenter = Segmenter(keep_identity=True)
     predict_studies(scanner(segmenter=segmenter), studies, tmp_path / "out")
     (file,) = (tmp_path / "out" / "segmentations").iterdir()
-    assert pydicom.dcmread(file).PatientID == "4711"
+    assert pydicom.dcmread(file).PatientID == "MRN4711"
 
 
 def test_it_refers_to_the_series(tmp_path: Path) -> None:
@@ -119,8 +122,8 @@ def plain(path: Path) -> bytes:
 
 def test_the_identity_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(written(tmp_path, keep_identity=True))
-    assert (dataset.PatientID, str(dataset.PatientName)) == ("4711", "Doe^Jane")
-    assert (dataset.PatientBirthDate, dataset.AccessionNumber) == ("19610203", "ACC4711")
+    assert (dataset.PatientID, str(dataset.PatientName)) == ("MRN4711", "Doe^Jane")
+    assert (dataset.PatientBirthDate, dataset.AccessionNumber) == ("19610203", "ACC-4711")
 
 
 def test_an_empty_mask_is_a_segmentation_too(tmp_path: Path) -> None:
