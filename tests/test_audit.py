@@ -20,6 +20,7 @@ from pseudolabel_kit.audit.pictures import extremes
 from pseudolabel_kit.audit.sweep import audit, named
 from pseudolabel_kit.audit.tables import as_csv
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.engine.bootstrap import times
 from pseudolabel_kit.engine.pixels import Tally
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import ConfigError, PluginError, RunError
@@ -300,17 +301,10 @@ def test_one_patient_has_no_interval() -> None:
 
 
 def test_patients_are_drawn_whole() -> None:
-    rows = Rows(
-        names=tuple("abcde"),
-        patients=np.array([1, 1, 2, 0, 0]),
-        labels=np.zeros(5, dtype=np.int64),
-        masked=np.ones(5, dtype=bool),
-        free=np.ones(5, dtype=bool),
-    )
-    times = rows.draws(0)
-    assert (times[:, 0] == times[:, 1]).all()
-    assert (times[:, 3] != times[:, 4]).any()
-    assert (times[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
+    drawn = times(np.array([1, 1, 2, 0, 0]), 1000, 0)
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (drawn[:, 3] != drawn[:, 4]).any()
+    assert (drawn[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from tiny import SUPERVISED, refused, steps, tiny
 
 from pseudolabel_kit.audit.findings import Rows
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.engine.bootstrap import times
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.explanations.asker import Asker
-from pseudolabel_kit.explanations.columns import Columns, Gathered, groups, on_lesions, times
+from pseudolabel_kit.explanations.columns import Columns, Gathered, groups, on_lesions
 from pseudolabel_kit.explanations.fields import smooth_fields
 from pseudolabel_kit.explanations.infidelity import SAMPLES, infidelity, squares
 from pseudolabel_kit.explanations.located import energy_inside, pointing_game
@@ -217,7 +218,7 @@ def table(rows: int, **own: Sequence[float]) -> tuple[Columns, Rows]:
 
 
 def cells(columns: Columns, rows: Rows) -> dict[str, Group]:
-    found = groups(columns, rows, ("healthy", "ill"), times(rows, 50, seed=0))
+    found = groups(columns, rows, ("healthy", "ill"), times(rows.patients, 50, seed=0))
     return {group.name: group for group in found}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pseudolabel_kit.answers.patient import pooled
 from pseudolabel_kit.answers.reading import Reading
+from pseudolabel_kit.engine.readout import likeliest
 from pseudolabel_kit.interfaces import Task
 
 
@@ -44,7 +45,7 @@ class Answer:
     @property
     def predicted(self) -> str:
         """The likeliest class, or nothing where the run does not classify."""
-        return max(self.probabilities, key=self.probabilities.__getitem__, default="")
+        return likeliest(self.probabilities)
 
     @classmethod
     def of(
@@ -101,7 +102,7 @@ def slice_rows(reading: Reading, classes: Sequence[str]) -> Iterator[dict[str, A
         yield {
             "slice": i,
             "z_mm": f"{z:.3f}",
-            "predicted": max(scores, key=scores.__getitem__, default=""),
+            "predicted": likeliest(scores),
             **class_cells(scores),
             "lesion_mm2": None if areas is None else f"{areas[i]:.2f}",
             "max_probability": None

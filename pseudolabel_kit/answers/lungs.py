@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolabel_kit.config import DataConfig
+from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry
 from pseudolabel_kit.scans.lungs import shown_lungs
 from pseudolabel_kit.scans.scan import any_value, read_mask
-from pseudolabel_kit.scans.study import Slices, Study
+from pseudolabel_kit.scans.study import Slices
 from pseudolabel_kit.scans.window import Window
 
 
@@ -58,11 +56,9 @@ def grey(images: NDArray[Any], lungs: NDArray[np.bool_] | None = None) -> NDArra
     return shown if lungs is None else shown * lungs
 
 
-def warn_of_lungs(data: DataConfig, studies: Sequence[Study]) -> None:
-    """Warn where a run is to see the lungs alone, and a study has no mask of them."""
-    if data.region == "black" and any(getattr(each, "region", None) is None for each in studies):
-        warnings.warn(
-            "the run was trained on images that are black outside the lungs (data.region = "
-            "black); where no lung mask is given or lies beside a scan, a threshold finds them",
-            stacklevel=3,
-        )
+def no_lungs(said: str, remedy: str) -> DataError:
+    """Of a scan in which a run that saw lungs alone would be shown what it never saw."""
+    return DataError(
+        f"{said}: no lungs found, and the run was trained on these alone (data.region = black); "
+        f"{remedy}"
+    )

@@ -10,11 +10,10 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from pseudolabel_kit.answers.lungs import Lungs, grey
+from pseudolabel_kit.answers.lungs import Lungs, grey, no_lungs
 from pseudolabel_kit.data.fit import resize
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
-from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.study import Slices
 
@@ -92,10 +91,7 @@ def read_scan(
     """
     blackened = lungs if predictor.config.data.region == "black" else None
     if predictor.config.data.region == "black" and lungs is None:
-        raise DataError(
-            f"{said}: no lungs found, and the run was trained on these alone (data.region = "
-            "black); give --lungs"
-        )
+        raise no_lungs(said, "give --lungs")
     scores: list[Floats] = []
     probability: list[Floats] = []
     for start in range(0, len(slices.images), batch_size):

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolabel_kit.engine.bootstrap import interval
+from pseudolabel_kit.engine.bootstrap import interval, times
 from pseudolabel_kit.engine.pixels import EDGES, Array, Tally, dice
 
 Kind: TypeAlias = Literal["decoder", "explainer", "fuser"]
@@ -40,22 +40,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def draws(self, seed: int) -> Array:
-        """How often each row with a mask counts when patients are drawn; images of none alone.
-
-        (1000,M), or (0,M) where there are fewer than two to draw from.
-        """
-        alone = np.where(self.patients > 0, self.patients, -1 - np.arange(len(self)))
-        groups = np.unique(alone[self.masked], return_inverse=True)
-        count = len(groups[0])
-        if count < 2:
-            return np.zeros((0, int(self.masked.sum())))
-        drawn = np.random.default_rng(seed).multinomial(
-            count, np.full(count, 1 / count), size=RESAMPLES
-        )
-        times: Array = drawn[:, groups[1]].astype(np.float64)
-        return times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,14 +130,15 @@ class Findings:
         masked = self.rows.masked
         if self.decoder is None or self.decoder.tally is None or not masked.any():
             return {}
-        once, times = np.ones((1, masked.sum())), self.rows.draws(self.seed)
+        once = np.ones((1, masked.sum()))
+        drawn = times(self.rows.patients[masked], RESAMPLES, self.seed)
         own = self.decoder.tally.overlap[masked]
         found = {}
         for judged in self.labels:
             if judged.tally is not None:
                 label = judged.tally.overlap[masked]
                 value = float((dice(once @ label) - dice(once @ own))[0])
-                bounds = interval(dice(times @ label) - dice(times @ own))
+                bounds = interval(dice(drawn @ label) - dice(drawn @ own))
                 found[judged.name] = Gain(value=value, interval=bounds)
         return {name: gain for name, gain in found.items() if np.isfinite(gain.value)}
 

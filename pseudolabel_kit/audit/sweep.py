@@ -25,8 +25,8 @@ from pseudolabel_kit.engine.pixels import Array, Tally, lesion_free
 from pseudolabel_kit.engine.predict import Predictor, load
 from pseudolabel_kit.engine.provenance import require_same_data
 from pseudolabel_kit.engine.strips import spread
-from pseudolabel_kit.errors import DataError, RunError
-from pseudolabel_kit.interfaces import Batch, Prediction, PseudoLabels, Split
+from pseudolabel_kit.errors import RunError
+from pseudolabel_kit.interfaces import Batch, Explainer, Prediction, PseudoLabels, Split
 
 ROWS = 256
 Told = Callable[[str, int, int], None]
@@ -93,14 +93,10 @@ def audit(
     predictor, folder = load(run, which=which), RunFolder(Path(run))
     parts = choose(predictor, explainer, fuser)
     store, splits = opened(predictor, folder, told)
-    side = list(getattr(splits, split))
-    if not side:
-        source = predictor.config.data.source
-        raise DataError(f"{source}: the split '{split}' holds no rows to audit")
-    chosen = store.subset(spread(side, rows))
-    cache = folder.path / "audit" / "evidence"
-    maps = _explained(predictor, parts, chosen, cache, told)
-    prepare(predictor, parts, store, splits, cache)
+    side = splits.side(split, predictor.config.data.source)
+    chosen = store.subset(spread(list(side), rows))
+    maps = explained(predictor, parts.explainers, chosen, folder, told)
+    prepare(predictor, parts, store, splits, folder.evidence)
     decoder, evidence, labels = judge(predictor, parts, chosen, maps, naming(told, "judging"))
     findings = Findings(
         run=named(folder.path),
@@ -117,15 +113,19 @@ def audit(
     return Audited(predictor=predictor, parts=parts, rows=chosen, kept=maps, findings=findings)
 
 
-def _explained(
-    predictor: Predictor, parts: Parts, rows: Subset, cache: Path, told: Told | None
+def explained(
+    predictor: Predictor,
+    explainers: Mapping[str, Explainer],
+    rows: Subset,
+    folder: RunFolder,
+    told: Told | None,
 ) -> dict[str, Kept]:
-    return {
-        reference: kept(
-            predictor, reference, part, rows, cache, naming(told, f"explaining with {reference}")
-        )
-        for reference, part in parts.explainers.items()
-    }
+    """The evidence of each explainer for the rows, made once and kept in the run's folder."""
+    found = {}
+    for reference, part in explainers.items():
+        progress = naming(told, f"explaining with {reference}")
+        found[reference] = kept(predictor, reference, part, rows, folder.evidence, progress)
+    return found
 
 
 def opened(predictor: Predictor, folder: RunFolder, told: Told | None) -> tuple[Store, Splits]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pseudolabel_kit.cli.options import Side
+from pseudolabel_kit.cli.options import References, Side
 from pseudolabel_kit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,12 +51,8 @@ class Weights(StrEnum):
 def audit(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     split: Annotated[Side, typer.Option(help="Whose images, and whose truth.")] = Side.UNLABELLED,
-    explainer: Annotated[
-        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
-    ] = None,
-    fuser: Annotated[
-        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
-    ] = None,
+    explainer: References = None,
+    fuser: References = None,
     checkpoint: Annotated[
         Weights, typer.Option(help="The best weights on val, the last, or every step kept.")
     ] = Weights.BEST,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.cli.options import Checkpoint, Side, Which
+from pseudolabel_kit.cli.options import Checkpoint, References, Side, Which
 from pseudolabel_kit.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -32,36 +32,40 @@ class Removed(StrEnum):
     ZERO = "zero"
 
 
+Explanations: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--explanations",
+        help="Measure the explainers' maps too, following the likeliest lesion class of each "
+        "clean image, by softmax.",
+    ),
+]
+Rows: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Explain at most so many images, lesions in their share.")
+]
+Steps: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="In how many portions pixels are removed and put back.")
+]
+Baseline: TypeAlias = Annotated[
+    Removed | None,
+    typer.Option(
+        help="What they become, and from what insertion begins: the image blurred, its mean, "
+        "or black. Unless given, they become the mean, and insertion begins blurred."
+    ),
+]
+
+
 @app.command(epilog=EPILOG)
 def evaluate(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     split: Annotated[Side, typer.Option(help="Which rows.")] = Side.VAL,
     checkpoint: Checkpoint = Which.BEST,
-    explanations: Annotated[
-        bool,
-        typer.Option(
-            "--explanations",
-            help="Measure the explainers' maps too, following the likeliest lesion class of each "
-            "clean image, by softmax.",
-        ),
-    ] = False,
-    explainer: Annotated[
-        str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
-    ] = None,
-    rows: Annotated[
-        int, typer.Option(min=1, help="Explain at most so many images, lesions in their share.")
-    ] = 256,
-    steps: Annotated[
-        int, typer.Option(min=1, help="In how many portions pixels are removed and put back.")
-    ] = 20,
-    baseline: Annotated[
-        Removed | None,
-        typer.Option(
-            help="What they become, and from what insertion begins: the image blurred, its mean, "
-            "or black. Unless given, they become the mean, and insertion begins blurred."
-        ),
-    ] = None,
+    explanations: Explanations = False,
+    explainer: References = None,
+    rows: Rows = 256,
+    steps: Steps = 20,
+    baseline: Baseline = None,
 ) -> None:
     """Measure a trained run on one side of the split."""
     from pseudolabel_kit.cli.console import out

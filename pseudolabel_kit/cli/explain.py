@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from pseudolabel_kit.cli.options import Checkpoint, Side, Which, spacing_of
+from pseudolabel_kit.cli.options import (
+    Checkpoint,
+    References,
+    Side,
+    Spacing,
+    Which,
+    WindowText,
+    spacing_of,
+)
 from pseudolabel_kit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,9 +55,6 @@ Examples:
 Inputs: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="INPUT", help="Scans, pictures, or datasets.")
 ]
-Explainers: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
-]
 OneSide: TypeAlias = Annotated[
     Side | None, typer.Option(help="Of a dataset, the images of one side alone.")
 ]
@@ -60,17 +65,6 @@ Truth: TypeAlias = Annotated[
     bool,
     typer.Option("--truth", help="Show the masks and classes of datasets, and masks beside scans."),
 ]
-WindowText: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="HU that are shown: lung, mediastinal, or LEVEL/WIDTH; default: as in training.",
-    ),
-]
-Spacing: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="MM", help="Of the volume that is sliced; default: as in training."),
-]
 
 
 @app.command(epilog=EPILOG)
@@ -78,7 +72,7 @@ def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
     inputs: Inputs,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
-    explainer: Explainers = None,
+    explainer: References = None,
     split: OneSide = None,
     patient: OnePatient = None,
     truth: Truth = False,

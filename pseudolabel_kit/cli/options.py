@@ -32,6 +32,22 @@ Checkpoint: TypeAlias = Annotated[
     Which, typer.Option("--checkpoint", help="The best weights on val, or the last.")
 ]
 
+References: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="LIST", help="References; the run's own unless given.")
+]
+WindowText: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="HU that are shown: lung, mediastinal, LEVEL/WIDTH or percentile; "
+        "default: as in training.",
+    ),
+]
+Spacing: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="MM", help="Of the volume that is sliced; default: as in training."),
+]
+
 
 def spacing_of(text: str) -> Triple:
     """A spacing (x, y, z) in mm of one number or three.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pseudolabel_kit.cli.options import Checkpoint, Which, spacing_of
+from pseudolabel_kit.cli.options import Checkpoint, Spacing, Which, WindowText, spacing_of
 from pseudolabel_kit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -57,18 +57,6 @@ Inputs: TypeAlias = Annotated[
         help="NIfTI, NRRD or MHA volumes, DICOM series, PNG, JPEG, TIFF or NPY files, "
         "or folders of them.",
     ),
-]
-WindowText: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="HU that are shown: lung, mediastinal, LEVEL/WIDTH or percentile; "
-        "default: as in training.",
-    ),
-]
-Spacing: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="MM", help="Of the volume that is sliced; default: as in training."),
 ]
 Lungs: TypeAlias = Annotated[
     Path | None,

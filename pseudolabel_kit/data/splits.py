@@ -38,6 +38,17 @@ class Splits:
     test: tuple[int, ...]
     hash: str
 
+    def side(self, split: Split, source: str) -> tuple[int, ...]:
+        """The rows of one side of a dataset.
+
+        Raises:
+            DataError: it holds none.
+        """
+        rows: tuple[int, ...] = getattr(self, split)
+        if not rows:
+            raise DataError(f"{source}: the split '{split}' holds no rows to measure")
+        return rows
+
 
 def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
     """Put every row on a side: the dataset's own where it names them, else by fractions.

@@ -59,6 +59,22 @@ def replicates(table: Columns, resamples: int, seed: int) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def owners(patients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(R,): whose each row is, by patients numbered from 1, where 0 is no known one."""
+    return np.where(patients > 0, patients, -1 - np.arange(len(patients)))
+
+
+def times(patients: NDArray[np.int64], resamples: int, seed: int) -> Array:
+    """(resamples,R): how often each row counts when patients are drawn; rows of none each alone.
+
+    No resamples where there are fewer than two to draw from.
+    """
+    groups, group = np.unique(owners(patients), return_inverse=True)
+    if len(groups) < 2:
+        return np.zeros((0, len(patients)))
+    return draws(len(groups), resamples, seed)[:, group].astype(np.float64)
+
+
 def draws(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
     """(resamples, groups): how often each group is drawn."""
     rng = np.random.default_rng(seed)

@@ -21,7 +21,6 @@ from pseudolabel_kit.engine.measures import Measures, MeasureTable, Outcome, col
 from pseudolabel_kit.engine.method import Method
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.provenance import require_same_data
-from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Split
 from pseudolabel_kit.isolate import isolated
 
@@ -95,9 +94,7 @@ def evaluate(
     config = predictor.config
     store, splits = open_store(config.data, progress)
     require_same_data(RunFolder(Path(run)), config.data.source, store, splits)
-    rows = store.subset(getattr(splits, split), implied=False)
-    if not len(rows):
-        raise DataError(f"{config.data.source}: the split '{split}' holds no rows to measure")
+    rows = store.subset(splits.side(split, config.data.source), implied=False)
     measures = measure(predictor.model, rows, predictor.method, predictor.fabric)
     return write_evaluation(RunFolder(Path(run)), measures, split, config, predictor.step)
 

@@ -44,6 +44,7 @@ class RunFolder:
         self.strips = path / "strips.npz"
         self.failure = path / "failure.txt"
         self.report = path / "report.html"
+        self.evidence = path / "audit" / "evidence"
         self._lock = FileLock(path / ".lock")
 
     def refuse(self, *, overwrite: bool) -> None:

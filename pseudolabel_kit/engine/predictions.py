@@ -33,7 +33,7 @@ from pseudolabel_kit.engine.images import (
 )
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.reading import in_own_size, readings
-from pseudolabel_kit.engine.readout import as_numpy
+from pseudolabel_kit.engine.readout import as_numpy, likeliest
 from pseudolabel_kit.engine.seeding import seed_everything
 from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import written_aside
@@ -62,7 +62,7 @@ class Answer:
     @property
     def predicted(self) -> str:
         """The likeliest class, or nothing where the model does not classify."""
-        return max(self.probabilities, key=self.probabilities.__getitem__, default="")
+        return likeliest(self.probabilities)
 
 
 def predict_files(

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from pseudolabel_kit.data.fit import inside_square, resize
 from pseudolabel_kit.engine.images import ImageFile, Pixels
-from pseudolabel_kit.engine.readout import class_probabilities, lesion_probability, marked_from
+from pseudolabel_kit.engine.readout import (
+    class_probabilities,
+    lesion_probability,
+    likeliest,
+    marked_from,
+)
 from pseudolabel_kit.interfaces import Prediction, Task
 
 
@@ -31,7 +36,7 @@ class ImageReading:
     @property
     def predicted(self) -> str:
         """The likeliest class, or nothing where the run does not classify."""
-        return max(self.probabilities, key=self.probabilities.__getitem__, default="")
+        return likeliest(self.probabilities)
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:

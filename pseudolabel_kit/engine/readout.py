@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,6 +19,11 @@ def class_probabilities(prediction: Prediction) -> Floats | None:
     if prediction.class_logits is None:
         return None
     return as_numpy(prediction.class_logits.float().softmax(dim=1))
+
+
+def likeliest(probabilities: Mapping[str, float]) -> str:
+    """The name of the likeliest class, or nothing where there is none."""
+    return max(probabilities, key=probabilities.__getitem__, default="")
 
 
 def lesion_probability(prediction: Prediction, task: Task) -> Floats | None:

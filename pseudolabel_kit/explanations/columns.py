@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolabel_kit.audit.findings import Chosen, Rows
-from pseudolabel_kit.engine.bootstrap import draws, interval
+from pseudolabel_kit.engine.bootstrap import interval, owners
 from pseudolabel_kit.engine.scores import Array, mean
 from pseudolabel_kit.report.explained import (
     CHANCE,
@@ -70,22 +70,6 @@ def on_lesions(columns: Columns, rows: Rows) -> Columns:
     }
 
 
-def owners(rows: Rows) -> NDArray[np.int64]:
-    """(R,): a number for each patient, and for each image of none."""
-    return np.where(rows.patients > 0, rows.patients, -1 - np.arange(len(rows)))
-
-
-def times(rows: Rows, resamples: int, seed: int) -> Array:
-    """(S,R): how often each row counts when patients are drawn; images of none each alone.
-
-    No resamples where there are fewer than two to draw from.
-    """
-    groups, group = np.unique(owners(rows), return_inverse=True)
-    if len(groups) < 2:
-        return np.zeros((0, len(rows)))
-    return draws(len(groups), resamples, seed)[:, group].astype(np.float64)
-
-
 def groups(columns: Columns, rows: Rows, classes: Iterable[str], drawn: Array) -> list[Group]:
     """The figures of all rows, then those of each class that has any."""
     chosen = {"all": np.ones(len(rows), dtype=np.bool_)}
@@ -96,7 +80,7 @@ def groups(columns: Columns, rows: Rows, classes: Iterable[str], drawn: Array) -
             rows=int(some.sum()),
             lesions=int((some & rows.masked & ~rows.free).sum()),
             ends=(ends := _ends(columns, some)),
-            figures=_figures(columns, some, drawn, owners(rows), _flat(ends)),
+            figures=_figures(columns, some, drawn, owners(rows.patients), _flat(ends)),
         )
         for name, some in chosen.items()
         if some.any()

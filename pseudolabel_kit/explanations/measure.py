@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from pseudolabel_kit.attribution import Baseline
-from pseudolabel_kit.audit.evidence import Kept, answered, kept
+from pseudolabel_kit.audit.evidence import Kept, answered
 from pseudolabel_kit.audit.findings import Rows
 from pseudolabel_kit.audit.parts import choose
-from pseudolabel_kit.audit.sweep import Told, naming, opened, rows_of
+from pseudolabel_kit.audit.sweep import Told, explained, naming, opened, rows_of
 from pseudolabel_kit.data.store import Subset
+from pseudolabel_kit.engine.bootstrap import times
 from pseudolabel_kit.engine.folder import RunFolder
 from pseudolabel_kit.engine.predict import load
-from pseudolabel_kit.errors import ConfigError, DataError
+from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.explanations.agreement import agreement
 from pseudolabel_kit.explanations.asker import Asker
 from pseudolabel_kit.explanations.columns import (
@@ -28,7 +29,6 @@ from pseudolabel_kit.explanations.columns import (
     groups,
     on_lesions,
     pairs,
-    times,
 )
 from pseudolabel_kit.explanations.located import energy_inside, pointing_game, tolerance_of
 from pseudolabel_kit.explanations.sample import sample, with_lesion
@@ -74,17 +74,10 @@ def explanations(
     if not parts:
         raise ConfigError("--explanations: the run has no explainer; name some with --explainer")
     store, splits = opened(predictor, folder, told)
-    side = store.subset(getattr(splits, split), implied=False)
-    if not len(side):
-        source = predictor.config.data.source
-        raise DataError(f"{source}: the split '{split}' holds no rows to measure")
+    side = store.subset(splits.side(split, predictor.config.data.source), implied=False)
     drawn = sample(with_lesion(side), rows, predictor.config.train.seed)
     chosen = store.subset([side.indices[i] for i in drawn], implied=False)
-    cache = folder.path / "audit" / "evidence"
-    maps = {
-        name: kept(predictor, name, part, chosen, cache, naming(told, f"explaining with {name}"))
-        for name, part in parts.items()
-    }
+    maps = explained(predictor, parts, chosen, folder, told)
     asker = Asker(predictor=predictor, steps=steps, baseline=baseline)
     columns = measure(asker, parts, maps, chosen, naming(told, "measuring explanations"))
     known = rows_of(chosen)
@@ -98,7 +91,7 @@ def _summary(
 ) -> Explanations:
     predictor = asker.predictor
     config, task = predictor.config, predictor.task
-    drawn = times(rows, config.evaluate.bootstrap, config.train.seed)
+    drawn = times(rows.patients, config.evaluate.bootstrap, config.train.seed)
     return Explanations(
         split=split,
         step=predictor.step,

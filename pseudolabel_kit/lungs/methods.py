@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.lungs.pieces import Piece, by_threshold
+from pseudolabel_kit.scans.side_by_side import side_by_side
 from pseudolabel_kit.scans.slice_lungs import Mask
 
 if TYPE_CHECKING:
     from pseudolabel_kit.engine.predict import Predictor
 
 Found = Iterator[tuple[int, Mask]]
-AHEAD = 8  # pieces a process, whose masks may wait in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +59,9 @@ class Threshold(Method):
 
     def find(self, pieces: Sequence[Piece]) -> Found:
         """Look at pieces side by side; they come in their order."""
-        for piece, masks in zip(pieces, self._masks(pieces), strict=True):
+        found = side_by_side(by_threshold, pieces, jobs=self.jobs, doing="looks for lungs")
+        for piece, masks in zip(pieces, found, strict=True):
             yield from zip(piece.at, masks, strict=True)
-
-    def _masks(self, pieces: Sequence[Piece]) -> Iterator[list[Mask]]:
-        jobs = min(self.jobs, len(pieces))
-        if jobs <= 1:
-            yield from map(by_threshold, pieces)
-            return
-        context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
-            try:
-                for start in range(0, len(pieces), AHEAD * jobs):
-                    yield from pool.map(by_threshold, pieces[start : start + AHEAD * jobs])
-            except BrokenProcessPool:
-                raise RunError(
-                    "a process that looks for lungs was ended (is the memory enough?); "
-                    "use fewer --jobs, and what is done is kept"
-                ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +122,3 @@ def _drawn(predictor: Predictor, path: Path) -> Mask:
     score = logits[0].float().sigmoid().amax(dim=0, keepdim=True).cpu().numpy()
     drawn: Mask = in_own_size(image, score)[0] >= 0.5  # as plk evaluate counts
     return drawn
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer

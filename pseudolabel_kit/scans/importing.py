@@ -6,17 +6,11 @@ import csv
 import json
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-
-import SimpleITK as sitk
 
 from pseudolabel_kit.data import imported as record
 from pseudolabel_kit.errors import ConfigError, DataError, RunError
@@ -32,6 +26,7 @@ from pseudolabel_kit.scans.convert import (
     is_done,
 )
 from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
+from pseudolabel_kit.scans.side_by_side import side_by_side
 from pseudolabel_kit.scans.study import Settings, Skipped, Study
 from pseudolabel_kit.scans.tree import SALT, Source, look_into
 
@@ -120,7 +115,9 @@ def _import(
     waiting = [study for study in studies if not is_done(study, settings, out)]
     kept = len(studies) - len(waiting)
     broken = list[Skipped]()
-    for number, result in enumerate(_converted(waiting, settings, out, jobs), start=kept + 1):
+    work = partial(convert, settings=settings, out=out)
+    results = side_by_side(work, waiting, jobs=jobs, doing="converts")
+    for number, result in enumerate(results, start=kept + 1):
         broken += [result] if result else []
         progress(number, len(studies))
     skipped += broken
@@ -166,33 +163,6 @@ def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study]
                 f"{out}: holds the study {path.stem}, which the source does not; use another --out"
             )
     return list(first.values()), [*skipped, *twins]
-
-
-def _converted(
-    studies: Sequence[Study], settings: Settings, out: Path, jobs: int
-) -> Iterator[Skipped | None]:
-    """Convert studies; the results come in their order."""
-    work = partial(convert, settings=settings, out=out)
-    jobs = min(jobs, len(studies))
-    if jobs <= 1:
-        yield from map(work, studies)
-        return
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
-        try:
-            yield from pool.map(work, studies, chunksize=max(1, min(16, len(studies) // 64)))
-        except BrokenProcessPool:
-            raise RunError(
-                "a process that converts was ended (is the memory enough?); use fewer --jobs, "
-                "and what is done is kept"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _refuse_foreign(source: Path, out: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from pseudolabel_kit.answers.lungs import Lungs, grey, lungs_of, warn_of_lungs
+from pseudolabel_kit.answers.lungs import Lungs, grey, lungs_of, no_lungs
 from pseudolabel_kit.config import DataConfig
-from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.study import Settings, Slices, Study, without_masks
 from pseudolabel_kit.viewer.stack import Slice, Stack
 
@@ -21,7 +21,12 @@ def stacks(
         data: of a run whose images are black outside their region, which sees the lungs alone.
         truth: whether lesion masks that lie beside scans are read, and handed on.
     """
-    warn_of_lungs(data, studies)
+    if data.region == "black" and any(getattr(each, "region", None) is None for each in studies):
+        warnings.warn(
+            "the run was trained on images that are black outside the lungs (data.region = "
+            "black); where no lung mask lies beside a scan, a threshold finds them",
+            stacklevel=2,
+        )
     seen = studies if truth else [without_masks(study) for study in studies]
     return [
         Stack(
@@ -39,10 +44,7 @@ def _slices(study: Study, settings: Settings, black: bool) -> tuple[int, Iterato
     slices = study.slices(settings)
     lungs = lungs_of(slices, None) if black else None
     if black and lungs is None:
-        raise DataError(
-            f"{study.name}: no lungs found, and the run was trained on these alone (data.region = "
-            "black); lay a lung mask beside it"
-        )
+        raise no_lungs(study.name, "lay a lung mask beside it")
     return len(slices.images), _each(slices, lungs)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pseudolabel_kit import __version__
@@ -68,7 +69,7 @@ def write_pages(
         kept, skipped = len(cards), list[Skipped]()
         for stack in (each for each in stacks if each.name not in cards):
             try:
-                study = drawn(predictor, explainers, stack, _naming(told, stack.name))
+                study = drawn(predictor, explainers, stack, partial(told, stack.name))
             except DataError as error:
                 skipped.append(Skipped(stack.name, str(error)))
                 continue
@@ -125,7 +126,3 @@ def _page(out: Path, name: str) -> Path:
 
 def _card(out: Path, name: str) -> Path:
     return out / CARDS / f"{name}.json"
-
-
-def _naming(told: Told, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: told(what, done, total)
