@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,20 @@ import torch
 from conftest import Site
 from tiny import SUPERVISED, refused, tensors_of, tiny
 
+from pseudolabel_kit.audit.evidence import kept
 from pseudolabel_kit.audit.findings import Findings, Judged, Rows
 from pseudolabel_kit.audit.pictures import extremes
 from pseudolabel_kit.audit.sweep import audit, named
 from pseudolabel_kit.audit.tables import as_csv
 from pseudolabel_kit.cli.main import call
+from pseudolabel_kit.data.source import open_store
 from pseudolabel_kit.engine.bootstrap import times
 from pseudolabel_kit.engine.pixels import Tally
+from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import ConfigError, PluginError, RunError
 
+ASKED = ["--explainer", "input-x-gradient", "--fuser", "none", "--rows", "8"]
 FUSERS = "sharpen,sharpen:norm=pixel,fixmatch:threshold=0.999"
 
 
@@ -32,6 +36,14 @@ FUSERS = "sharpen,sharpen:norm=pixel,fixmatch:threshold=0.999"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audited") / "run"
     train(tiny(), out=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in whose folder the maps of one explainer are kept."""
+    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("explained") / "run"))
+    assert call(["audit", str(folder), *ASKED]) == 0
     return folder
 
 
@@ -62,8 +74,6 @@ def test_it_judges_evidence_and_labels_and_leaves_the_run_alone(run: Path) -> No
 
 def test_the_figures_are_those_of_the_run_s_own_labels(run: Path) -> None:
     """What a part is judged by here is what the engine's own audit says of it."""
-    from pseudolabel_kit.data.source import open_store
-    from pseudolabel_kit.engine.predict import load
     from pseudolabel_kit.engine.watch import audit as watched
 
     found = audit(run, rows=1000).findings
@@ -98,6 +108,65 @@ def test_evidence_is_computed_once_and_kept(run: Path, monkeypatch: pytest.Monke
     assert again.figures(again.evidence[0]) == first.figures(first.evidence[0])
     with pytest.raises(AssertionError, match="asked for again"):
         audit(run, explainer="input-x-gradient", rows=9)
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda maps: cut(maps, 0),
+        lambda maps: cut(maps, 40),
+        lambda maps: cut(maps, -4),
+        lambda maps: maps.write_bytes(maps.read_bytes() + b"more"),
+        lambda maps: np.save(maps, np.zeros((7, 1, 32, 32), np.float32)),
+        lambda maps: np.save(maps, np.zeros((8, 1, 32, 32), np.float64)),
+        lambda maps: maps.unlink(),
+        lambda maps: cut(maps.with_suffix(".json"), 0),
+        lambda maps: maps.with_suffix(".json").write_text('["completeness_error"]'),
+        lambda maps: maps.with_suffix(".json").write_text('{"completeness_error": "low"}'),
+    ],
+)
+def test_damaged_evidence_is_computed_again(
+    explained: Path, damage: Callable[[Path], object]
+) -> None:
+    (maps,) = (explained / "audit" / "evidence").glob("*.npy")
+    whole = maps.read_bytes(), maps.with_suffix(".json").read_bytes()
+    damage(maps)
+    assert call(["audit", str(explained), *ASKED]) == 0
+    assert (maps.read_bytes(), maps.with_suffix(".json").read_bytes()) == whole
+
+
+def test_evidence_of_other_weights_is_asked_anew(run: Path) -> None:
+    """As where a run was trained on, or trained anew, in its folder."""
+    predictor = load(run)
+    store, splits = open_store(predictor.config.data)
+    rows = store.subset(splits.val[:2])
+    explainer = predictor.method.explainers["input-x-gradient"]
+    first, same = (
+        kept(predictor, "input-x-gradient", explainer, rows, run / "kept") for _ in range(2)
+    )
+    assert np.array_equal(first.maps, same.maps)
+    with torch.no_grad():
+        for weight in predictor.model.parameters():
+            weight.add_(torch.randn_like(weight))
+    other = kept(predictor, "input-x-gradient", explainer, rows, run / "kept")
+    assert not np.array_equal(first.maps, other.maps)
+    assert len(list((run / "kept").glob("*.npy"))) == 2
+
+
+def test_what_an_explainer_says_is_the_mean_over_all_images(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 rows are a batch of 16 and one of 4: (16 x 1 + 4 x 6) / 20 = 2."""
+    monkeypatch.setattr(
+        "pseudolabel_kit.engine.guard.diagnose",
+        lambda _explainer, _model, images, _prediction: {"miss": 1.0 if len(images) == 16 else 6.0},
+    )
+    found = audit(run, explainer="input-x-gradient", fuser="none", rows=20).findings
+    assert found.figures(found.evidence[0])["miss"] == pytest.approx(2)
 
 
 EDITED = """

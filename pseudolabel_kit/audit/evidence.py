@@ -3,6 +3,8 @@
     RUN/audit/evidence/<key>.npy    (R,1|K,H,W) float32
     RUN/audit/evidence/<key>.json   what the explainer says of its own maps; written last
 
+What is damaged is computed again: a file of another length or shape, or JSON that is none.
+
 The key is a hash of weights, images, the reference, and the code of the packages that the
 explainer and the backbone are from. So an author who edits one is not shown yesterday's maps;
 other libraries but torch are taken to stand still.
@@ -29,6 +31,7 @@ from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.label import predict
 from pseudolabel_kit.engine.predict import Predictor
 from pseudolabel_kit.engine.seeding import seed_everything
+from pseudolabel_kit.errors import RunError
 from pseudolabel_kit.files import write_text, written_aside
 from pseudolabel_kit.interfaces import Batch, Evidence, Explainer, Family, Prediction
 from pseudolabel_kit.isolate import isolated
@@ -43,7 +46,7 @@ class Kept:
 
     Attributes:
         maps: (R,1,H,W) or (R,K,H,W) in [0, 1], memory-mapped.
-        told: what the explainer says of its own maps, by name.
+        told: what the explainer says of its own maps, by name: the mean over all images.
     """
 
     maps: NDArray[np.float32]
@@ -75,13 +78,13 @@ def kept(
         RunError: `folder` cannot be written.
     """
     path = folder / f"{_key(predictor, reference, explainer, rows)}.npy"
-    if not path.with_suffix(".json").exists():
+    shape = len(rows), *predictor.task.size
+    if (found := _read(path, shape, explainer.family)) is None:
         _write(path, predictor, explainer, rows, progress)
-    return Kept(
-        maps=np.load(path, mmap_mode="r", allow_pickle=False),
-        family=explainer.family,
-        told=json.loads(path.with_suffix(".json").read_text(encoding="utf-8")),
-    )
+        found = _read(path, shape, explainer.family)
+    if found is None:
+        raise RunError(f"{path}: cannot be read back; expected the maps just written there")
+    return found
 
 
 def answered(predictor: Predictor, rows: Subset) -> Iterator[tuple[slice, Batch, Prediction]]:
@@ -92,6 +95,23 @@ def answered(predictor: Predictor, rows: Subset) -> Iterator[tuple[slice, Batch,
         with predictor.fabric.autocast(), isolated(model):
             yield chosen, batch, predict(model, batch.image, predictor.method, debias=debias)
         start = chosen.stop
+
+
+def _read(path: Path, shape: tuple[int, ...], family: Family) -> Kept | None:
+    """What lies there, or None where that is not whole.
+
+    Args:
+        shape: (R,H,W) of the maps, whatever their channels.
+    """
+    try:
+        maps = np.lib.format.open_memmap(path, mode="r")
+        told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        whole = path.stat().st_size == maps.offset + maps.nbytes
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = maps.dtype == np.float32 and maps.ndim == 4 and (len(maps), *maps.shape[2:]) == shape
+    says = isinstance(told, dict) and all(isinstance(each, float) for each in told.values())
+    return Kept(maps=maps, family=family, told=told) if whole and fits and says else None
 
 
 def _write(
@@ -108,11 +128,13 @@ def _write(
             found = guard.explain(explainer, predictor.model, batch.image, prediction)
             maps = found.map.float().cpu().numpy()
             if not chosen.start:
-                told = guard.diagnose(explainer, predictor.model, batch.image, prediction)
                 shape = (len(rows), *maps.shape[1:])
                 header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(maps.astype("<f4").tobytes())
+            said = guard.diagnose(explainer, predictor.model, batch.image, prediction)
+            share = len(maps) / len(rows)
+            told |= {name: told.get(name, 0.0) + share * value for name, value in said.items()}
             if progress:
                 progress(chosen.stop, len(rows))
     write_text(path.with_suffix(".json"), json.dumps(told) + "\n")

@@ -52,7 +52,7 @@ class Judged:
         taught: (R,) share of pixels that teach, for a fuser.
         wrong: (R,) share of pixels that teach the wrong side of 0.5.
         class_taught, class_right: (R,) whether the class label teaches, and is right.
-        told: what an explainer says of its own maps.
+        told: what an explainer says of its own maps, over all rows.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Findings:
         found = {} if judged.tally is None else _of_masks(judged.tally, self.rows, some)
         if judged.kind == "fuser":
             found |= _of_teaching(judged, self.rows, some)
-        told = judged.told if chosen is None else {}  # of the first images, whoever they are of
+        told = judged.told if chosen is None else {}  # known of all rows together alone
         return {name: _known(value) for name, value in found.items()} | dict(told)
 
     @cached_property
