@@ -121,6 +121,7 @@ def cut(path: Path, size: int) -> None:
         lambda maps: cut(maps, 40),
         lambda maps: cut(maps, -4),
         lambda maps: maps.write_bytes(maps.read_bytes() + b"more"),
+        lambda maps: maps.write_bytes(maps.read_bytes().replace(b"}", b"{", 1)),
         lambda maps: np.save(maps, np.zeros((7, 1, 32, 32), np.float32)),
         lambda maps: np.save(maps, np.zeros((8, 1, 32, 32), np.float64)),
         lambda maps: maps.unlink(),

@@ -107,7 +107,7 @@ def _read(path: Path, shape: tuple[int, ...], family: Family) -> Kept | None:
         maps = np.lib.format.open_memmap(path, mode="r")
         told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         whole = path.stat().st_size == maps.offset + maps.nbytes
-    except (OSError, ValueError, EOFError):
+    except Exception:  # a damaged header may fail as anything that Python's parser raises
         return None
     fits = maps.dtype == np.float32 and maps.ndim == 4 and (len(maps), *maps.shape[2:]) == shape
     says = isinstance(told, dict) and all(isinstance(each, float) for each in told.values())
