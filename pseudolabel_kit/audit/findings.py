@@ -15,6 +15,7 @@ from pseudolabel_kit.engine.pixels import EDGES, Array, Tally, dice
 
 Kind: TypeAlias = Literal["decoder", "explainer", "fuser"]
 Chosen: TypeAlias = NDArray[np.bool_]
+Fitted: TypeAlias = Literal["val", "labelled"]
 Figures: TypeAlias = dict[str, float | None]
 RESAMPLES = 1000
 DECODER = "decoder"
@@ -53,6 +54,7 @@ class Judged:
         wrong: (R,) share of pixels that teach the wrong side of 0.5.
         class_taught, class_right: (R,) whether the class label teaches, and is right.
         told: what an explainer says of its own maps, over all rows.
+        fitted: the side whose truth calibrated a fuser; of "labelled" what its run held out.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Judged:
     class_taught: Array | None = None
     class_right: Array | None = None
     told: Mapping[str, float] = field(default_factory=dict)
+    fitted: Fitted | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +144,10 @@ class Findings:
                 bounds = interval(dice(drawn @ label) - dice(drawn @ own))
                 found[judged.name] = Gain(value=value, interval=bounds)
         return {name: gain for name, gain in found.items() if np.isfinite(gain.value)}
+
+    def flattered(self, judged: Judged) -> bool:
+        """Whether a fuser is judged on the side that it was fitted to."""
+        return judged.fitted == self.split
 
     def change(self, judged: Judged) -> Array:
         """(R,): how much nearer to the truth than the decoder, in Brier score; NaN = not known."""

@@ -9,8 +9,8 @@ from pseudolabel_kit.audit import charts
 from pseudolabel_kit.audit.findings import Figures, Findings, Gain, Judged, Kind
 from pseudolabel_kit.audit.pictures import shown
 from pseudolabel_kit.audit.sweep import Audited
-from pseudolabel_kit.audit.tables import heading, reading, signed, span
-from pseudolabel_kit.audit.words import EVIDENCE, LABELS
+from pseudolabel_kit.audit.tables import fit, heading, reading, sign, signed, span, unknown
+from pseudolabel_kit.audit.words import EVIDENCE, LABELS, told
 from pseudolabel_kit.report import panels
 from pseudolabel_kit.report.page import environment
 from pseudolabel_kit.report.preflight import meaning
@@ -24,21 +24,27 @@ class Line:
     """A row of a table.
 
     Attributes:
-        note: what the AUROC of a map means.
+        note: what the AUROC of a map means, or to what a fuser was fitted.
+        sign: 1 or -1 where the gain proves something.
     """
 
     name: str
     cells: list[str]
     note: str = ""
     gain: Gain | None = None
+    sign: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Figures with their words, one line a map or label."""
+    """Figures with their words, one line a map or label.
+
+    Attributes:
+        told: the last columns, of what explainers say of their own maps.
+    """
 
     columns: list[Word]
-    told: list[str]
+    told: list[Word]
     lines: list[Line]
 
 
@@ -57,6 +63,7 @@ def page(audits: Sequence[Findings], audited: Audited, command: str) -> str:
         findings=last,
         heading=heading(last),
         reading=reading(last),
+        unknown=unknown(last),
         command=command,
         evidence=table(last, [*decoder, *last.evidence], EVIDENCE) if last.evidence else None,
         labels=table(last, [*decoder, *last.labels], LABELS) if last.labels else None,
@@ -83,21 +90,27 @@ def table(findings: Findings, rows: Sequence[Judged], words: Mapping[str, Word])
     """Every figure that any of the rows has."""
     figures = {each.name: findings.figures(each) for each in rows}
     names = [name for name in words if any(f.get(name) is not None for f in figures.values())]
-    told = list(dict.fromkeys(name for each in rows for name in each.told))
+    more = list(dict.fromkeys(name for each in rows for name in each.told))
+    lines = [_line(findings, each, figures[each.name], [*names, *more]) for each in rows]
+    truth = figures[rows[0].name].get("truth")
+    if "foreground" in names and truth is not None:
+        cells = [figure(truth if name == "foreground" else None) for name in names]
+        lines.append(Line(name="truth", cells=cells, note="where masks are known"))
     return Table(
         columns=[words[name] for name in names],
-        told=[name.replace("_", " ") for name in told],
-        lines=[_line(findings, each, figures[each.name], [*names, *told]) for each in rows],
+        told=[told(name) for name in more],
+        lines=lines,
     )
 
 
 def _line(findings: Findings, judged: Judged, figures: Figures, names: Sequence[str]) -> Line:
-    auroc = figures.get("auroc")
+    auroc = figures.get("auroc") if judged.kind == "explainer" else None
     return Line(
         name=judged.name,
         cells=[figure(figures.get(name)) for name in names],
-        note=meaning(auroc) if judged.kind == "explainer" and auroc is not None else "",
+        note=fit(findings, judged) if auroc is None else meaning(auroc),
         gain=findings.gains.get(judged.name),
+        sign=sign(findings, judged),
     )
 
 

@@ -1,4 +1,4 @@
-"""The images on which a fuser helps most and harms most, with everything that was read of them."""
+"""The images on which a fuser helps most and harms most, with evidence and its label alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shown(audited: Audited) -> list[Shown]:
 def _of_fuser(audited: Audited, judged: Judged) -> Shown:
     change = audited.findings.change(judged)
     chosen = list(extremes(change))
-    arrays = _arrays(audited, [row for row, _ in chosen])
+    arrays = _arrays(audited, judged.name, [row for row, _ in chosen])
     names = audited.findings.classes
     labels = audited.findings.rows.labels
     captions = {"truth": [names[labels[i]] if labels[i] >= 0 else None for i, _ in chosen]}
@@ -56,18 +56,19 @@ def extremes(change: NDArray[np.float64]) -> Iterator[tuple[int, str]]:
     yield from ((i, "harms") for i in order[:EACH] if change[i] < 0)
 
 
-def _arrays(audited: Audited, chosen: list[int]) -> dict[str, NDArray[Any]]:
+def _arrays(audited: Audited, name: str, chosen: list[int]) -> dict[str, NDArray[Any]]:
     """What a strip shows of each row; the maps are read from those that were kept."""
     found: dict[str, list[NDArray[Any]]] = {}
     for row in chosen:
-        for name, array in _row(audited, row).items():
-            found.setdefault(name, []).append(array)
-    arrays = {name: np.stack(each) for name, each in found.items()}
+        for what, array in _row(audited, name, row).items():
+            found.setdefault(what, []).append(array)
+    arrays = {what: np.stack(each) for what, each in found.items()}
     # Names may tell whom they are of: rows are counted instead.
     return arrays | {"names": np.array([f"image {row + 1}" for row in chosen])}
 
 
-def _row(audited: Audited, row: int) -> dict[str, NDArray[Any]]:
+def _row(audited: Audited, fuser: str, row: int) -> dict[str, NDArray[Any]]:
+    """Image, truth, evidence, the decoder's answer and the label of one fuser."""
     predictor = audited.predictor
     batch = audited.rows.batch([row], device=predictor.fabric.device)
     evidence = {
@@ -77,19 +78,15 @@ def _row(audited: Audited, row: int) -> dict[str, NDArray[Any]]:
     with predictor.fabric.autocast(), isolated(predictor.model):
         debias = predictor.config.loss.debias
         prediction = predict(predictor.model, batch.image, predictor.method, debias=debias)
-        pseudo = {
-            name: guard.fuse(fuser, prediction, evidence, batch.image)
-            for name, fuser in audited.parts.fusers.items()
-        }
+        label = guard.fuse(audited.parts.fusers[fuser], prediction, evidence, batch.image)
     image = batch.image[0].cpu().numpy()
     truth = _plane(batch.mask) if bool(batch.has_mask) else np.full(image.shape[1:], np.nan)
     found = {"image": image, "truth": truth}
     found |= {f"evidence/{name}": _plane(each.map) for name, each in evidence.items()}
     if prediction.mask_logits is not None:
         found["decoder"] = _plane(prediction.mask_logits.sigmoid())
-    for name, label in pseudo.items():
-        if (masks := taught_mask(label, prediction)) is not None:
-            found[f"label/{name}"] = _plane(masks[0])
+    if (masks := taught_mask(label, prediction)) is not None:
+        found[f"label/{fuser}"] = _plane(masks[0])
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudolabel_kit.audit.evidence import ROWS, answered, kept
+from pseudolabel_kit.audit.findings import Fitted
 from pseudolabel_kit.audit.parts import Parts
 from pseudolabel_kit.data.splits import Splits, weakly_labelled
 from pseudolabel_kit.data.store import Store, Subset
@@ -18,7 +19,9 @@ from pseudolabel_kit.interfaces import Batch, Evidence, Fuser, Prediction
 from pseudolabel_kit.isolate import isolated
 
 
-def prepare(predictor: Predictor, parts: Parts, store: Store, splits: Splits, folder: Path) -> None:
+def prepare(
+    predictor: Predictor, parts: Parts, store: Store, splits: Splits, folder: Path
+) -> dict[str, Fitted]:
     """Let fusers survey the training rows and be calibrated on val, as far as they do either.
 
     So a fuser that calibrates is judged too kindly where val is what is audited. The run's own
@@ -26,15 +29,25 @@ def prepare(predictor: Predictor, parts: Parts, store: Store, splits: Splits, fo
 
     Args:
         folder: where evidence is kept.
+
+    Returns:
+        To which side each fuser that calibrates was fitted.
     """
     own, asked = predictor.method, parts.explainers.keys()
-    for fuser in parts.fusers.values():
+    fitted: dict[str, Fitted] = {}
+    for name, fuser in parts.fusers.items():
         method = replace(own, fuser=fuser)
         foreign = fuser is not own.fuser
         if method.surveys and foreign:
             survey(predictor, fuser, store, splits)
-        if method.calibrates and (foreign or asked != own.explainers.keys()):
+        if not method.calibrates:
+            continue
+        if predictor.config.audit.holdout:
+            fitted[name] = "labelled"
+        if foreign or asked != own.explainers.keys():
             calibrate(predictor, parts, fuser, store.subset(splits.val), folder)
+            fitted[name] = "val"
+    return fitted
 
 
 def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pseudolabel_kit.audit.findings import Findings, Judged
 from pseudolabel_kit.audit.sweep import method_of
+from pseudolabel_kit.audit.tables import fit
 from pseudolabel_kit.audit.words import EVIDENCE, LABELS
 from pseudolabel_kit.report.words import Word
 
@@ -72,8 +73,11 @@ def _lines(
     names = dict.fromkeys((e.kind, e.name) for found in runs for e in found.judged)
     for kind, name in names:
         if kind in kinds:
-            values = [_values(found, e) for found in runs for e in found.judged if e.name == name]
-            yield name, [_mean([each.get(word) for each in values]) for word in words]
+            alike = [(found, e) for found in runs for e in found.judged if e.name == name]
+            values = [_values(*each) for each in alike]
+            notes = dict.fromkeys(filter(None, (fit(*each) for each in alike)))
+            cells = [_mean([each.get(word) for each in values]) for word in words]
+            yield "\n".join([name, *notes]), cells
 
 
 def _values(found: Findings, judged: Judged) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pseudolabel_kit.audit.evidence import Kept, answered, kept
-from pseudolabel_kit.audit.findings import DECODER, Findings, Judged, Rows
+from pseudolabel_kit.audit.findings import DECODER, Findings, Fitted, Judged, Rows
 from pseudolabel_kit.audit.parts import Parts, choose
 from pseudolabel_kit.audit.prepare import prepare
 from pseudolabel_kit.data.source import open_store
@@ -96,8 +96,9 @@ def audit(
     side = splits.side(split, predictor.config.data.source)
     chosen = store.subset(spread(list(side), rows))
     maps = explained(predictor, parts.explainers, chosen, folder, told)
-    prepare(predictor, parts, store, splits, folder.evidence)
-    decoder, evidence, labels = judge(predictor, parts, chosen, maps, naming(told, "judging"))
+    fitted = prepare(predictor, parts, store, splits, folder.evidence)
+    judging = naming(told, "judging")
+    decoder, evidence, labels = judge(predictor, parts, chosen, maps, fitted, judging)
     findings = Findings(
         run=named(folder.path),
         split=split,
@@ -168,6 +169,7 @@ def judge(
     parts: Parts,
     rows: Subset,
     maps: Mapping[str, Kept],
+    fitted: Mapping[str, Fitted],
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Judged | None, list[Judged], list[Judged]]:
     """The decoder, the evidence and the labels of all rows against what is known of them."""
@@ -189,7 +191,7 @@ def judge(
     return (
         decoder.judged(DECODER, "decoder") if decoder.tallies else None,
         [seen.judged(name, "explainer", told=maps[name].told) for name, seen in evidence.items()],
-        [seen.judged(name, "fuser") for name, seen in labels.items()],
+        [seen.judged(name, "fuser", fitted=fitted.get(name)) for name, seen in labels.items()],
     )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pseudolabel_kit.audit.findings import Figures, Findings, Gain, Judged
-from pseudolabel_kit.audit.words import EVIDENCE, LABELS, OTHERS
+from pseudolabel_kit.audit.words import EVIDENCE, FITTED, LABELS, OTHERS, TOLD, told
 from pseudolabel_kit.report.words import Word, figure
 
 NAME = 10  # of a part; what is longer is folded
@@ -21,12 +21,14 @@ NAME = 10  # of a part; what is longer is folded
 def terminal(findings: Findings) -> RenderableType:
     """What is told first: how many images; evidence; labels with their gain over the decoder."""
     tables: list[RenderableType] = [Text(heading(findings), style="bold")]
+    if missing := unknown(findings):
+        tables.append(Text(missing, style="yellow"))
     decoder = list(filter(None, [findings.decoder]))
     if findings.evidence:
         tables.append(_table("Evidence", findings, [*decoder, *findings.evidence], EVIDENCE))
     if findings.labels:
         tables.append(_table("Label", findings, [*decoder, *findings.labels], LABELS))
-    return Group(*tables, Text(reading(findings), style="dim"))
+    return Group(*tables, Text(" ".join([reading(findings), *_said(findings)]), style="dim"))
 
 
 def heading(findings: Findings) -> str:
@@ -41,6 +43,14 @@ def heading(findings: Findings) -> str:
     )
 
 
+def unknown(findings: Findings) -> str:
+    """What is missing where no mask is known, and where one may be; else nothing."""
+    if findings.rows.masked.any():
+        return ""
+    other = "another split" if findings.split == "val" else "--split val"
+    return f"No mask of these images is known, so no mask can be judged here: try {other}."
+
+
 def reading(findings: Findings) -> str:
     """How to read the gain."""
     if not findings.labels:
@@ -51,6 +61,20 @@ def reading(findings: Findings) -> str:
         f"Gain: in Dice over the decoder, with its 95% interval over {drawn}. "
         "An AUROC under 0.5 points away from the lesion."
     )
+
+
+def _said(findings: Findings) -> list[str]:
+    """The words for what explainers say of their own maps."""
+    names = {name for each in findings.evidence for name in each.told}
+    return [f"{word.title.capitalize()}: {word.plain}." for n, word in TOLD.items() if n in names]
+
+
+def fit(findings: Findings, judged: Judged) -> str:
+    """To what a fuser was fitted, and what follows where it is judged on that; or nothing."""
+    if judged.fitted is None:
+        return ""
+    kindly = ", so judged too kindly here" if findings.flattered(judged) else ""
+    return FITTED[judged.fitted] + kindly
 
 
 def _table(
@@ -70,11 +94,16 @@ def _table(
         if name == "dice":
             table.add_column("Gain", justify="right", no_wrap=True)
     for name in more:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(told(name).title, justify="right")
     for each in rows:
         cells = list(_cells(findings, each, figures[each.name], [*shown, *more]))
-        table.add_row(Text(each.name, style="dim" if each.kind == "decoder" else ""), *cells)
+        table.add_row(_name(findings, each), *cells)
     return table
+
+
+def _name(findings: Findings, judged: Judged) -> Text:
+    text = Text(judged.name, style="dim" if judged.kind == "decoder" else "")
+    return text.append(f"\n{note}", style="dim") if (note := fit(findings, judged)) else text
 
 
 def _cells(
@@ -89,10 +118,17 @@ def _cells(
 def _gain(findings: Findings, judged: Judged) -> Text:
     if (gain := findings.gains.get(judged.name)) is None:
         return Text()
-    text = Text(signed(gain.value), style={1: "bold green", 0: "", -1: "bold red"}[gain.sign])
+    style = {1: "bold green", 0: "", -1: "bold red"}[sign(findings, judged)]
+    text = Text(signed(gain.value), style=style)
     if gain.interval:
         text.append(f"\n{span(gain)}", style="not bold dim")
     return text
+
+
+def sign(findings: Findings, judged: Judged) -> int:
+    """That of the gain; 0 where it proves nothing, since the fuser was fitted to these images."""
+    gain = findings.gains.get(judged.name)
+    return 0 if gain is None or findings.flattered(judged) else gain.sign
 
 
 def span(gain: Gain) -> str:
@@ -107,21 +143,20 @@ def signed(value: float) -> str:
 
 def as_csv(audits: Sequence[Findings]) -> str:
     """One line for each checkpoint, map or label, and group of images; blank = not defined."""
-    told = {name: None for found in audits for each in found.judged for name in each.told}
-    names = [*dict.fromkeys([*EVIDENCE, *LABELS, *OTHERS]), *told]
+    more = {name: None for found in audits for each in found.judged for name in each.told}
+    names = [*dict.fromkeys([*EVIDENCE, *LABELS, *OTHERS]), *more]
     gain = ["gain", "gain_low", "gain_high"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["step", "split", "kind", "name", "group", "images", *names, *gain])
+    writer.writerow(["step", "split", "kind", "name", "group", "images", *names, *gain, "fitted"])
     for found in audits:
         for each in found.judged:
             for group, chosen in found.groups().items():
                 figures = found.figures(each, None if group == "all" else chosen)
                 start = [found.step, found.split, each.kind, each.name, group, int(chosen.sum())]
                 values = [_plain(figures.get(name)) for name in names]
-                writer.writerow(
-                    [*start, *values, *(_gains(found, each) if group == "all" else ("", "", ""))]
-                )
+                gains = _gains(found, each) if group == "all" else ("", "", "")
+                writer.writerow([*start, *values, *gains, each.fitted or ""])
     return buffer.getvalue()
 
 

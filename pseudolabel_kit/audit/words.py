@@ -24,4 +24,23 @@ LABELS: Mapping[str, Word] = {
     "label_coverage": Word("Classes", "share of images whose class label teaches"),
     "label_accuracy": Word("right", "share of those that are right"),
 }
-OTHERS = ("mean", "truth")  # in the CSV file alone
+TOLD: Mapping[str, Word] = {  # what the attributions of the kit say of themselves
+    "completeness_error": Word(
+        "completeness error",
+        "how far the attributions' sum is from what the score gained over the baseline's, in the "
+        "score's units, mean over images",
+        less_is_better=True,
+    ),
+    "completeness_share": Word(
+        "completeness share",
+        "that error as a share of the gain: 0 explains all of it, 1 as good as nothing",
+        less_is_better=True,
+    ),
+}
+FITTED = {"val": "fitted on val", "labelled": "fitted on held-out labelled images"}
+OTHERS = ("mean", "truth")  # in the CSV file; the page shows the truth beside labels
+
+
+def told(name: str) -> Word:
+    """The word for what an explainer says of its own maps, whoever wrote it."""
+    return TOLD.get(name) or Word(name.replace("_", " "), "as the explainer itself says")
