@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pseudolabel_kit.audit.findings import Findings, Judged
 from pseudolabel_kit.audit.sweep import method_of
-from pseudolabel_kit.audit.tables import fit
+from pseudolabel_kit.audit.tables import fits, marked
 from pseudolabel_kit.audit.words import EVIDENCE, LABELS
 from pseudolabel_kit.report.words import Word
 
@@ -43,7 +43,9 @@ def summary(audits: Mapping[Path, Findings]) -> RenderableType:
     counts = sorted({len(runs) for runs in methods.values()})
     some = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     about = f"Mean over {some} runs of each method, with their standard deviation."
-    return Group(*(table for table in tables if table.row_count), Text(about, style="dim"))
+    stars = dict.fromkeys(note for found in audits.values() for note in fits(found))
+    notes = (Text(note, style="dim") for note in (*stars, about))
+    return Group(*(table for table in tables if table.row_count), *notes)
 
 
 def _table(
@@ -75,9 +77,8 @@ def _lines(
         if kind in kinds:
             alike = [(found, e) for found in runs for e in found.judged if e.name == name]
             values = [_values(*each) for each in alike]
-            notes = dict.fromkeys(filter(None, (fit(*each) for each in alike)))
             cells = [_mean([each.get(word) for each in values]) for word in words]
-            yield "\n".join([name, *notes]), cells
+            yield max((marked(*each) for each in alike), key=len), cells
 
 
 def _values(found: Findings, judged: Judged) -> dict[str, float | None]:

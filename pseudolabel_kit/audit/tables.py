@@ -28,7 +28,8 @@ def terminal(findings: Findings) -> RenderableType:
         tables.append(_table("Evidence", findings, [*decoder, *findings.evidence], EVIDENCE))
     if findings.labels:
         tables.append(_table("Label", findings, [*decoder, *findings.labels], LABELS))
-    return Group(*tables, Text(" ".join([reading(findings), *_said(findings)]), style="dim"))
+    notes = [*fits(findings), " ".join([reading(findings), *_said(findings)])]
+    return Group(*tables, *(Text(note, style="dim") for note in notes))
 
 
 def heading(findings: Findings) -> str:
@@ -66,7 +67,7 @@ def reading(findings: Findings) -> str:
 def _said(findings: Findings) -> list[str]:
     """The words for what explainers say of their own maps."""
     names = {name for each in findings.evidence for name in each.told}
-    return [f"{word.title.capitalize()}: {word.plain}." for n, word in TOLD.items() if n in names]
+    return [f"{word.title}: {word.plain}." for n, word in TOLD.items() if n in names]
 
 
 def fit(findings: Findings, judged: Judged) -> str:
@@ -75,6 +76,12 @@ def fit(findings: Findings, judged: Judged) -> str:
         return ""
     kindly = ", so judged too kindly here" if findings.flattered(judged) else ""
     return FITTED[judged.fitted] + kindly
+
+
+def fits(findings: Findings) -> list[str]:
+    """The notes to the stars, a line each."""
+    noted = ((each, fit(findings, each)) for each in findings.labels)
+    return [f"* {each.name}: {note}" for each, note in noted if note]
 
 
 def _table(
@@ -97,13 +104,14 @@ def _table(
         table.add_column(told(name).title, justify="right")
     for each in rows:
         cells = list(_cells(findings, each, figures[each.name], [*shown, *more]))
-        table.add_row(_name(findings, each), *cells)
+        called = Text(marked(findings, each), style="dim" if each.kind == "decoder" else "")
+        table.add_row(called, *cells)
     return table
 
 
-def _name(findings: Findings, judged: Judged) -> Text:
-    text = Text(judged.name, style="dim" if judged.kind == "decoder" else "")
-    return text.append(f"\n{note}", style="dim") if (note := fit(findings, judged)) else text
+def marked(findings: Findings, judged: Judged) -> str:
+    """Its name, with a star where `fits` says more."""
+    return f"{judged.name}*" if fit(findings, judged) else judged.name
 
 
 def _cells(

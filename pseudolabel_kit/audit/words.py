@@ -26,14 +26,14 @@ LABELS: Mapping[str, Word] = {
 }
 TOLD: Mapping[str, Word] = {  # what the attributions of the kit say of themselves
     "completeness_error": Word(
-        "completeness error",
-        "how far the attributions' sum is from what the score gained over the baseline's, in the "
-        "score's units, mean over images",
+        "Compl. error",
+        "completeness: how far the attributions' sum is from what the score gains over the "
+        "baseline's, in the score's units, mean over images",
         less_is_better=True,
     ),
     "completeness_share": Word(
-        "completeness share",
-        "that error as a share of the gain: 0 explains all of it, 1 as good as nothing",
+        "Compl. share",
+        "that error as a share of what the score gains: at 0.3 a third is not explained",
         less_is_better=True,
     ),
 }
