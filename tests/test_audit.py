@@ -6,29 +6,24 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from conftest import Site
 from tiny import SUPERVISED, refused, tensors_of, tiny
 
-from pseudolabel_kit.audit.evidence import kept
-from pseudolabel_kit.audit.findings import Findings, Judged, Rows
-from pseudolabel_kit.audit.pictures import extremes
 from pseudolabel_kit.audit.sweep import audit, named
-from pseudolabel_kit.audit.tables import as_csv
+from pseudolabel_kit.audit.tables import fits
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.data.source import open_store
-from pseudolabel_kit.engine.bootstrap import times
-from pseudolabel_kit.engine.pixels import Tally
+from pseudolabel_kit.engine import guard
 from pseudolabel_kit.engine.predict import load
 from pseudolabel_kit.engine.run import train
 from pseudolabel_kit.errors import ConfigError, PluginError, RunError
+from pseudolabel_kit.interfaces import Fuser, PseudoLabels
 
-ASKED = ["--explainer", "input-x-gradient", "--fuser", "none", "--rows", "8"]
 FUSERS = "sharpen,sharpen:norm=pixel,fixmatch:threshold=0.999"
 
 
@@ -36,14 +31,6 @@ FUSERS = "sharpen,sharpen:norm=pixel,fixmatch:threshold=0.999"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audited") / "run"
     train(tiny(), out=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def explained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in whose folder the maps of one explainer are kept."""
-    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("explained") / "run"))
-    assert call(["audit", str(folder), *ASKED]) == 0
     return folder
 
 
@@ -94,101 +81,6 @@ def test_the_figures_are_those_of_the_run_s_own_labels(run: Path) -> None:
         assert found.figures(each)["auroc"] == pytest.approx(record[f"auroc/{each.name}"])
 
 
-def test_evidence_is_computed_once_and_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = audit(run, explainer="input-x-gradient", fuser="sharpen", rows=8).findings
-    kept = sorted((run / "audit" / "evidence").iterdir())
-    assert [path.suffix for path in kept] == [".json", ".npy"]
-
-    def never(*_: object) -> None:
-        raise AssertionError("the evidence was asked for again")
-
-    monkeypatch.setattr("pseudolabel_kit.engine.guard.explain", never)
-    again = audit(run, explainer="input-x-gradient", fuser="sharpen", rows=8).findings
-    assert again.figures(again.labels[0]) == first.figures(first.labels[0])
-    assert again.figures(again.evidence[0]) == first.figures(first.evidence[0])
-    with pytest.raises(AssertionError, match="asked for again"):
-        audit(run, explainer="input-x-gradient", rows=9)
-
-
-def cut(path: Path, size: int) -> None:
-    path.write_bytes(path.read_bytes()[:size])
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda maps: cut(maps, 0),
-        lambda maps: cut(maps, 40),
-        lambda maps: cut(maps, -4),
-        lambda maps: maps.write_bytes(maps.read_bytes() + b"more"),
-        lambda maps: maps.write_bytes(maps.read_bytes().replace(b"}", b"{", 1)),
-        lambda maps: np.save(maps, np.zeros((7, 1, 32, 32), np.float32)),
-        lambda maps: np.save(maps, np.zeros((8, 1, 32, 32), np.float64)),
-        lambda maps: maps.unlink(),
-        lambda maps: cut(maps.with_suffix(".json"), 0),
-        lambda maps: maps.with_suffix(".json").write_text('["completeness_error"]'),
-        lambda maps: maps.with_suffix(".json").write_text('{"completeness_error": "low"}'),
-    ],
-)
-def test_damaged_evidence_is_computed_again(
-    explained: Path, damage: Callable[[Path], object]
-) -> None:
-    (maps,) = (explained / "audit" / "evidence").glob("*.npy")
-    whole = maps.read_bytes(), maps.with_suffix(".json").read_bytes()
-    damage(maps)
-    assert call(["audit", str(explained), *ASKED]) == 0
-    assert (maps.read_bytes(), maps.with_suffix(".json").read_bytes()) == whole
-
-
-def test_evidence_of_other_weights_is_asked_anew(run: Path) -> None:
-    """As where a run was trained on, or trained anew, in its folder."""
-    predictor = load(run)
-    store, splits = open_store(predictor.config.data)
-    rows = store.subset(splits.val[:2])
-    explainer = predictor.method.explainers["input-x-gradient"]
-    first, same = (
-        kept(predictor, "input-x-gradient", explainer, rows, run / "kept") for _ in range(2)
-    )
-    assert np.array_equal(first.maps, same.maps)
-    with torch.no_grad():
-        for weight in predictor.model.parameters():
-            weight.add_(torch.randn_like(weight))
-    other = kept(predictor, "input-x-gradient", explainer, rows, run / "kept")
-    assert not np.array_equal(first.maps, other.maps)
-    assert len(list((run / "kept").glob("*.npy"))) == 2
-
-
-def test_what_an_explainer_says_is_the_mean_over_all_images(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """20 rows are a batch of 16 and one of 4: (16 x 1 + 4 x 6) / 20 = 2."""
-    monkeypatch.setattr(
-        "pseudolabel_kit.engine.guard.diagnose",
-        lambda _explainer, _model, images, _prediction: {"miss": 1.0 if len(images) == 16 else 6.0},
-    )
-    found = audit(run, explainer="input-x-gradient", fuser="none", rows=20).findings
-    assert found.figures(found.evidence[0])["miss"] == pytest.approx(2)
-
-
-EDITED = """
-from dataclasses import dataclass
-from pseudolabel_kit.interfaces import Explainer
-
-@dataclass(frozen=True, kw_only=True)
-class New(Explainer):
-    def explain(self, model, images, prediction):
-        return images[:, :1].clamp(0, 1) * {factor}
-"""
-
-
-def test_an_edited_explainer_is_asked_again(run: Path, site: Site) -> None:
-    site.offer("a", '"explainer", "new", "parts_a:New", "New."', parts_a=EDITED.format(factor=1))
-    audit(run, explainer="new", fuser="fixmatch", rows=4)
-    (site.folder / "parts_a.py").write_text(EDITED.format(factor=0.5))
-    audit(run, explainer="new", fuser="fixmatch", rows=4)
-    assert len(list((run / "audit" / "evidence").glob("*.npy"))) == 2
-
-
 def test_a_part_that_this_run_did_not_train_is_refused(run: Path) -> None:
     with pytest.raises(PluginError, match=r"explainer 'sgc'.* did not train"):
         audit(run, explainer="sgc", rows=2)
@@ -225,6 +117,18 @@ def test_the_command_writes_a_table_and_a_page(
     page = (run / "audit" / "unlabelled.html").read_text()
     assert "<script" not in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "loads nothing"
+    assert re.search(r"<code>truth</code>.*\n(.*\n)*? *<td>0\.\d{3}</td>", page)
+    panels = [re.findall(r'alt="(.*?) of', each) for each in page.split('class="strip"')[1:]]
+    assert panels[0] == [
+        "image",
+        "truth",
+        "input x gradient",
+        "CAAM, start=0%",
+        "decoder",
+        "sharpen",
+    ]
+    fused = {tuple(each[5:]) for each in panels}
+    assert fused >= {("sharpen",), ("sharpen, norm=pixel",)}, "its own label alone"
     for word in ("Reliability", "Error against coverage", "Dice by threshold", "Dice by step"):
         assert word in page
     assert "plk audit" in page
@@ -234,9 +138,21 @@ def test_the_command_writes_a_table_and_a_page(
     assert "patient-" not in page, patients
 
 
-def test_a_fuser_that_calibrates_is_fitted_on_val(tmp_path: Path) -> None:
+def test_a_fuser_that_calibrates_is_fitted_on_val(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(tiny(SUPERVISED, {"data": {"labelled": 0.4}}), out=tmp_path / "run")
+    read: list[torch.Tensor] = []
+    calibrate = guard.calibrate
+
+    def noted(fuser: Fuser, held: Iterable[Any]) -> None:
+        calibrate(fuser, (read.append(each[2].image) or each for each in held))  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(guard, "calibrate", noted)
     found = audit(tmp_path / "run", split="val", explainer="none", fuser="posterior").findings
+    store, splits = open_store(load(tmp_path / "run").config.data)
+    (val,) = store.subset(splits.val).batches(64)
+    assert torch.equal(torch.cat(read), val.image), "these rows and no others"
     assert found.decoder is not None
     own, fitted = found.figures(found.decoder), found.figures(found.labels[0])
     truth = float(own["truth"] or 0)
@@ -261,18 +177,13 @@ def test_the_run_s_own_fuser_is_calibrated_anew_for_other_evidence(
         fitted.append([name for _, evidence, _ in held for name in evidence][:1])
 
     monkeypatch.setattr("pseudolabel_kit.engine.guard.calibrate", noted)
-    audit(tmp_path / "run", rows=4)
+    own = audit(tmp_path / "run", rows=4).findings
     assert not fitted, "it brought what it had learned"
+    assert fits(own) == ["* posterior: fitted on held-out labelled images"]
     audit(tmp_path / "run", explainer="gradcam", rows=4)
-    audit(tmp_path / "run", fuser="posterior:ridge=2", rows=4)
+    both = audit(tmp_path / "run", fuser="posterior,posterior:ridge=2", rows=4).findings
     assert fitted == [["gradcam"], ["caam"]]
-
-
-def test_evidence_for_calibration_is_kept_too(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One fit more does not explain val once more."""
-    audit(run, explainer="caam", fuser="posterior", rows=4)
-    monkeypatch.setattr("pseudolabel_kit.engine.guard.explain", lambda *_: pytest.fail("asked"))
-    audit(run, explainer="caam", fuser="posterior,posterior:ridge=2", rows=4)
+    assert [each.fitted for each in both.labels] == ["labelled", "val"]
 
 
 def test_several_runs_are_told_by_their_means(
@@ -301,80 +212,34 @@ def test_a_classifier_is_judged_over_its_checkpoints(tmp_path: Path) -> None:
     assert "Dice by step" not in page, "it does not segment"
 
 
+def test_labels_are_held_against_the_truth_of_each_image(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fuser that marks everything and teaches the left half, and calls every image "np"."""
+
+    def everything(*asked: Any) -> PseudoLabels:
+        mask = torch.ones_like(asked[3])
+        weight = torch.zeros_like(mask)
+        weight[..., :16] = 1
+        label = torch.eye(2)[[0] * len(mask)]
+        return PseudoLabels(
+            mask=mask, mask_weight=weight, label=label, label_weight=torch.ones(len(mask))
+        )
+
+    monkeypatch.setattr(guard, "fuse", everything)
+    found = audit(run, explainer="none", fuser="fixmatch", rows=30).findings
+    store, splits = open_store(load(run).config.data)
+    (truth,) = store.subset(splits.unlabelled).batches(64)
+    figures = found.figures(found.labels[0])
+    assert figures["coverage"] == 0.5
+    assert figures["error"] == pytest.approx(1 - float(truth.mask[..., :16].mean()))
+    assert figures["label_accuracy"] == pytest.approx(float((truth.label == 0).double().mean()))
+    assert 0 < float(figures["label_accuracy"] or 0) < 1
+
+
 def test_mistakes_are_told_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no fuser 'sharpn'" in refused(["audit", str(run), "--fuser", "sharpn"], capsys)
     assert "not a run" in refused(["audit", str(run / "checkpoints")], capsys)
-
-
-# ── by hand ─────────────────────────────────────────────────────────────────────────
-
-
-def by_hand(label: torch.Tensor, own: torch.Tensor, truth: torch.Tensor) -> Findings:
-    rows = len(truth)
-    return Findings(
-        run="r", split="val", step=1, classes=("np", "covid"), available=rows, seed=0,
-        rows=Rows(
-            names=tuple(map(str, range(rows))),
-            patients=np.arange(1, rows + 1),
-            labels=truth.flatten(1).any(dim=1).long().numpy(),
-            masked=np.ones(rows, dtype=bool),
-            free=~truth.flatten(1).any(dim=1).numpy(),
-        ),
-        decoder=Judged(name="decoder", kind="decoder", tally=Tally.of(own, truth)),
-        evidence=(),
-        labels=(
-            Judged(
-                name="f", kind="fuser", tally=Tally.of(label, truth),
-                taught=np.array([0.5] * rows), wrong=np.array([0.25] * rows),
-            ),
-        ),
-    )  # fmt: skip
-
-
-def test_figures_by_hand() -> None:
-    truth = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0]]).bool()
-    label = torch.tensor([[0.9, 0.8, 0.1, 0.2], [0.1, 0.1, 0.1, 0.1]])
-    own = torch.tensor([[0.9, 0.4, 0.1, 0.2], [0.1, 0.1, 0.1, 0.1]])
-    found = by_hand(label, own, truth)
-    figures = found.figures(found.labels[0])
-    assert figures["dice"] == 1
-    assert figures["coverage"] == 0.5
-    assert figures["error"] == 0.5
-    assert figures["lesion_free"] == pytest.approx(0.1)
-    assert found.gains["f"].value == pytest.approx(1 - 2 / 3)
-    healthy = found.figures(found.labels[0], found.groups()["class np"])
-    assert healthy["dice"] is None
-    change = found.change(found.labels[0])
-    assert change == pytest.approx([(0.36 - 0.04) / 4, 0])
-    assert list(extremes(change)) == [(0, "helps")]
-    assert "patient 2" in as_csv([found])
-
-
-def test_the_same_label_gains_nothing_and_a_better_one_surely() -> None:
-    torch.manual_seed(0)
-    truth = torch.zeros(30, 64).bool()
-    truth[:, :16] = True
-    own = torch.where(torch.rand(30, 64) < 0.3, ~truth, truth).float()
-    same = by_hand(own, own, truth).gains["f"]
-    assert (same.value, same.interval, same.sign) == (0, (0, 0), 0)
-    better = by_hand(truth.float(), own, truth).gains["f"]
-    assert better.sign == 1
-    assert by_hand(own, truth.float(), truth).gains["f"].sign == -1
-    low, high = better.interval or (0, 0)
-    assert low < better.value < high
-
-
-def test_one_patient_has_no_interval() -> None:
-    truth = torch.tensor([[1, 1, 0, 0]]).bool()
-    found = by_hand(truth.float(), torch.full((1, 4), 0.1), truth).gains["f"]
-    assert (found.value, found.interval, found.sign) == (1, None, 0)
-
-
-def test_patients_are_drawn_whole() -> None:
-    drawn = times(np.array([1, 1, 2, 0, 0]), 1000, 0)
-    assert (drawn[:, 0] == drawn[:, 1]).all()
-    assert (drawn[:, 3] != drawn[:, 4]).any()
-    assert (drawn[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
 
 
 @pytest.mark.parametrize(
