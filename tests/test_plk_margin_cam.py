@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,6 +24,38 @@ def test_the_margin_by_hand() -> None:
     expected = torch.logsumexp(torch.tensor([2.0, 3.0]), 0) - 1
     assert found.shape == (1, 1, 1, 1)
     assert found.item() == pytest.approx(float(expected))
+
+
+def test_the_margins_of_its_levels_are_averaged() -> None:
+    net, images = make_net(TASK), torch.rand(1, TASK.channels, 64, 64)
+    prediction = net(images)
+    one, other, both = (
+        torch.logit(begun(MarginCam(levels=levels), TASK).explain(net, images, prediction))
+        for levels in ((1,), (3,), (1, 3))
+    )
+    assert (one - other).abs().max() > 0.01
+    torch.testing.assert_close(both, (one + other) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_lesion_and_background_count_alike_and_the_loss_by_its_weight() -> None:
+    """Scores of 0: the margin is the log of how many classes stand on each side, everywhere."""
+    net, images = make_net(TASK), torch.rand(1, TASK.channels, 32, 32)
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :8] = 1
+    known = torch.ones(1, dtype=torch.bool)
+    batch = Batch(
+        image=images, label=torch.zeros(1).long(), mask=mask, has_label=known, has_mask=known
+    )
+    part = begun(MarginCam(pixels=0.25), TASK)
+    prediction = net(images)
+    blank = [replace(scale, weight=torch.zeros_like(scale.weight)) for scale in prediction.scales]
+    term = part.loss(replace(prediction, scales=tuple(blank)), batch)
+    assert term is not None
+    held = len(TASK.lesion_classes), len(TASK.classes) - len(TASK.lesion_classes)
+    odds = math.log(held[0] / held[1])
+    expected = 0.25 * F.softplus(torch.tensor(-odds)) + 0.75 * F.softplus(torch.tensor(odds))
+    assert term.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert part.loss_ramp().weight == 0.25
 
 
 def test_evidence_is_the_probability_of_the_margin() -> None:

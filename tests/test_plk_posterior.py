@@ -148,6 +148,24 @@ def test_evidence_counts_by_what_it_knows() -> None:
     assert weights[3] == pytest.approx(2, abs=0.4)
 
 
+def test_a_ridge_draws_the_scale_to_1_and_the_weights_to_0() -> None:
+    """A thousandfold one is a penalty of half the squared distance itself."""
+    scales, weights = [], []
+    for ridge in (0.0, 1000.0, 1e6):
+        fuser = begun(Posterior(ridge=ridge))
+        prediction, evidence, batch = held(0.0, 2.0)
+        assert prediction.mask_logits is not None
+        doubled = replace(prediction, mask_logits=2 * prediction.mask_logits)
+        fuser.calibrate([(doubled, evidence, batch)])
+        state: Any = fuser.state
+        scales.append(float(state.weight("")))
+        weights.append(float(state.weight("e")))
+    assert scales[0] == pytest.approx(0.5, abs=0.1)
+    assert scales[0] < scales[1] < scales[2] == pytest.approx(1, abs=1e-3)
+    assert weights[0] > weights[1] + 0.5 > weights[2] + 0.5
+    assert weights[2] == pytest.approx(0, abs=1e-3)
+
+
 def test_evidence_that_is_missing_moves_nothing() -> None:
     fuser, (prediction, evidence, batch) = begun(Posterior()), held(0.0, 1.0)
     low = {"e": Evidence(map=evidence["e"].map * 0.05, family="class-map")}
