@@ -166,9 +166,11 @@ def test_without_a_known_mask_only_what_teaches_is_told() -> None:
     told = {name for name, value in figures.items() if value is not None}
     assert told == {"mean", "foreground", "coverage", "label_coverage", "label_accuracy"}
     assert not found.gains
-    said = "No mask of these images is known, so no mask can be judged here: try --split val."
-    assert said in written(terminal(found))
-    assert "known, so" not in written(terminal(pinned()))
+    shown = written(terminal(found))
+    assert (
+        "\nNo mask of these images is known: to judge maps and labels try --split val.\n" in shown
+    )
+    assert "try --split" not in written(terminal(pinned()))
 
 
 def test_a_fuser_that_is_judged_where_it_was_fitted_is_marked_as_such() -> None:

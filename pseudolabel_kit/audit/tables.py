@@ -20,16 +20,15 @@ NAME = 10  # of a part; what is longer is folded
 
 def terminal(findings: Findings) -> RenderableType:
     """What is told first: how many images; evidence; labels with their gain over the decoder."""
-    tables: list[RenderableType] = [Text(heading(findings), style="bold")]
+    above = [Text(heading(findings), style="bold")]
     if missing := unknown(findings):
-        tables.append(Text(missing, style="yellow"))
+        above.append(Text(missing, style="yellow"))
     decoder = list(filter(None, [findings.decoder]))
-    if findings.evidence:
-        tables.append(_table("Evidence", findings, [*decoder, *findings.evidence], EVIDENCE))
-    if findings.labels:
-        tables.append(_table("Label", findings, [*decoder, *findings.labels], LABELS))
+    asked = (("Evidence", findings.evidence, EVIDENCE), ("Label", findings.labels, LABELS))
+    tables = [_table(title, findings, [*decoder, *each], w) for title, each, w in asked if each]
+    shown = (table for table in tables if len(table.columns) > 1)
     notes = [*fits(findings), " ".join([reading(findings), *_said(findings)])]
-    return Group(*tables, *(Text(note, style="dim") for note in notes))
+    return Group(*above, *shown, *(Text(note, style="dim") for note in notes))
 
 
 def heading(findings: Findings) -> str:
@@ -49,7 +48,7 @@ def unknown(findings: Findings) -> str:
     if findings.rows.masked.any():
         return ""
     other = "another split" if findings.split == "val" else "--split val"
-    return f"No mask of these images is known, so no mask can be judged here: try {other}."
+    return f"No mask of these images is known: to judge maps and labels try {other}."
 
 
 def reading(findings: Findings) -> str:
