@@ -13,9 +13,11 @@ from rich.console import Console, RenderableType
 
 from pseudolabel_kit.audit import charts
 from pseudolabel_kit.audit.findings import Findings, Judged, Rows
+from pseudolabel_kit.audit.page import table
 from pseudolabel_kit.audit.pictures import extremes
 from pseudolabel_kit.audit.summary import summary
 from pseudolabel_kit.audit.tables import as_csv, sign, terminal
+from pseudolabel_kit.audit.words import LABELS
 from pseudolabel_kit.engine.bootstrap import times
 from pseudolabel_kit.engine.pixels import Tally
 
@@ -179,6 +181,10 @@ def test_a_fuser_that_is_judged_where_it_was_fitted_is_marked_as_such() -> None:
     there, elsewhere = (replace(found, split=split, labels=[label]) for split in ("val", "test"))
     assert sign(there, label) == 0 < sign(elsewhere, label) == 1
     assert "* f: fitted on val, so judged too kindly here" in written(terminal(there))
+    line, truth = table(there, [label], LABELS).lines
+    assert (line.note, line.sign) == ("fitted on val, so judged too kindly here", 0)
+    assert table(elsewhere, [label], LABELS).lines[0].sign == 1
+    assert (truth.name, "0.033" in truth.cells) == ("truth", True), "1 pixel of 30"
     said = written(terminal(elsewhere))
     assert "* f: fitted on val\n" in said
     assert "f*" in said

@@ -62,7 +62,7 @@ def test_each_tile_stands_at_its_place_in_the_colour_of_what_it_means(
         "pseudolabel_kit.compare.maps.drawing", lambda *asked: paints.append(asked[-1])
     )
     maps(comparison, summary)
-    (figure, (paint,)) = Figure(), paints
+    figure, (paint,) = Figure(), paints
     paint(figure)
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["5", "20", "50"]
