@@ -24,7 +24,11 @@ from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices
 from pseudolabel_kit.scans.tree import Source
 
 MAGIC = b"DICM"  # after 128 bytes
+CALLED = (".dcm", ".ima")  # names that nothing but DICOM has
+UNCALLED = ("", ".img")  # names that DICOM has, and much else
+HEADERS = (".hdr", ".HDR")  # beside an .img: the pair is Analyze, NIfTI or Interfile
 GROUPS = (0x0002, 0x0008)  # which a file that lacks those bytes begins with
+GROUP_LENGTH = 0x0000  # a group's own length, in 4 bytes, which its first element may be
 FIRST = 0x0018  # the last element of them that may be a file's first: SOPInstanceUID
 KINDS = (b"CS", b"DA", b"LO", b"OB", b"SH", b"TM", b"UI", b"UL")  # value representations of those
 LENGTH = 1024  # bytes of its value, at most, where its representation is not told
@@ -58,7 +62,10 @@ def find(source: Source) -> Found:
     """A study for every series of a patient; files that are no image are counted."""
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
     unread = 0
-    for path in filter(is_dicom, source.files):
+    for path in source.files:
+        if not is_dicom(path):
+            unread += path.suffix.lower() in CALLED
+            continue
         try:
             header = read_header(path, "")
         except DataError:
@@ -89,7 +96,7 @@ def _skipped(source: Source, unread: int) -> list[Skipped]:
     said = [f"a path that is not shown ({n} such){reason}" for reason, n in sorted(links.items())]
     if unread:
         said.append(
-            f"{unread} DICOM files are damaged or no images, as reports; expected CT slices"
+            f"a DICOM file ({unread} such): is damaged or no image, as a report; expected CT slices"
         )
     return [Skipped(line, line) for line in said]
 
@@ -137,9 +144,15 @@ def is_dicom(path: Path) -> bool:
     """
     with path.open("rb") as file:
         head = file.read(132)
-    suffix = path.suffix.lower()[1:]
-    named = suffix in ("", "dcm") or suffix.isdigit()  # also by a UID
-    return head[128:] == MAGIC or (named and _is_element(head))
+    return head[128:] == MAGIC or (_may_be_dicom(path) and _is_element(head))
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether a file's name is one that DICOM files have."""
+    suffix = path.suffix.lower()
+    if suffix == ".img" and any(path.with_suffix(header).exists() for header in HEADERS):
+        return False
+    return suffix in (*CALLED, *UNCALLED) or suffix[1:].isdigit()  # also by a UID
 
 
 def _is_element(head: bytes) -> bool:
@@ -147,5 +160,5 @@ def _is_element(head: bytes) -> bool:
     if len(head) < 8:
         return False
     group, element, length = struct.unpack_from("<HHI", head)
-    known = head[4:6] in KINDS or (length <= LENGTH and length % 2 == 0)
-    return group in GROUPS and element <= FIRST and known
+    fits = length == 4 if element == GROUP_LENGTH else length <= LENGTH and length % 2 == 0
+    return group in GROUPS and element <= FIRST and (fits or head[4:6] in KINDS)
