@@ -242,6 +242,22 @@ def test_a_folder_of_one_patient_is_no_class(name: str, tmp_path: Path) -> None:
     assert nothing_of([name], tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["Müller", "Βασίλης", "山田"])
+@pytest.mark.parametrize("tag", ["0010|0020", "0008|0060"])
+def test_tags_in_any_character_set(tag: str, name: str, tmp_path: Path) -> None:
+    """The bytes of a patient's name, where its number is expected, or the modality."""
+    charset = {"Müller": "latin-1", "Βασίλης": "iso8859-7", "山田": "shift-jis"}[name]
+    written = name.encode(charset).ljust(16)
+    for path in write_series(tmp_path / "tree", SMALL, tags={tag: "PLACE_OF_A_NAME_"}):
+        path.write_bytes(path.read_bytes().replace(b"PLACE_OF_A_NAME_", written))
+    [study], skipped = found(tmp_path / "tree")
+    assert skipped == []
+    assert (
+        study.said == f"series {study.name} ({'CT' if tag == '0010|0020' else 'unknown'}, 4 files)"
+    )
+    assert not any(word in repr(study) for word in (name, repr(written)[2:-1]))
+
+
 @pytest.mark.parametrize("ids", [("123-4567", "1234567"), ("ab 1", "AB1"), ("", "")])
 def test_one_patient_in_two_ways_makes_no_class(ids: tuple[str, str], tmp_path: Path) -> None:
     for number, patient in enumerate(ids):

@@ -7,6 +7,7 @@ mm.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pseudolabel_kit.scans.volumes import readable, refuse_odd
 
 UNEVEN = 0.1  # share of the usual distance that others may differ by
 STRAIGHT = 0.5  # degrees that a stack may lean
+CODE = re.compile(r"[A-Za-z0-9_ ]{1,16}")  # DICOM's code strings, which errors may repeat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Header:
         series: SeriesInstanceUID.
         patient: PatientID, or the study's UID where there is none.
         identified: whether there is a PatientID.
-        modality: "CT" and others.
+        modality: "CT" and others; "" where what stands there is no code.
         localiser: whether it is a survey, to plan the scan by.
         placed: whether it says where it lies.
         size: columns, rows and frames.
@@ -73,7 +75,7 @@ def read_header(path: Path, said: str) -> Header:
         series=tag("0020|000e"),
         patient=tag("0010|0020") or tag("0020|000d"),
         identified=bool(tag("0010|0020")),
-        modality=tag("0008|0060"),
+        modality=modality if CODE.fullmatch(modality := tag("0008|0060")) else "",
         localiser="LOCALIZER" in tag("0008|0008").upper().split("\\"),
         placed=bool(tag("0020|0032")),
         size=reader.GetSize(),

@@ -133,7 +133,8 @@ def _kind(headers: Sequence[Header]) -> str:
 
 
 def _pseudonym(source: Source, identity: str) -> str:
-    return hmac.new(source.salt, identity.encode(), hashlib.sha256).hexdigest()[:10]
+    written = identity.encode(errors="surrogateescape")  # tags may be in any character set
+    return hmac.new(source.salt, written, hashlib.sha256).hexdigest()[:10]
 
 
 def is_dicom(path: Path) -> bool:
