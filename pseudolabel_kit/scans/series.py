@@ -35,6 +35,7 @@ class Header:
         identified: whether there is a PatientID.
         modality: "CT" and others; "" where what stands there is no code.
         localiser: whether it is a survey, to plan the scan by.
+        colour: whether a pixel is several numbers.
         placed: whether it says where it lies.
         size: columns, rows and frames.
         spacing: of columns and rows.
@@ -48,6 +49,7 @@ class Header:
     identified: bool
     modality: str
     localiser: bool
+    colour: bool
     placed: bool
     size: tuple[int, ...]
     spacing: tuple[float, float]
@@ -77,6 +79,7 @@ def read_header(path: Path, said: str) -> Header:
         identified=bool(tag("0010|0020")),
         modality=modality if CODE.fullmatch(modality := tag("0008|0060")) else "",
         localiser="LOCALIZER" in tag("0008|0008").upper().split("\\"),
+        colour=reader.GetNumberOfComponents() != 1,
         placed=bool(tag("0020|0032")),
         size=reader.GetSize(),
         spacing=reader.GetSpacing()[:2],
@@ -127,6 +130,8 @@ def _refuse_mixed(headers: Sequence[Header], said: str) -> None:
         raise DataError(f"{said}: a localiser; expected a volume")
     if odd := [header.modality for header in headers if header.modality != "CT"]:
         raise DataError(f"{said}: modality {odd[0] or 'unknown'}; expected CT")
+    if any(header.colour for header in headers):
+        raise DataError(f"{said}: in colour, as maps and screenshots; expected HU")
     if any(header.size[2:] != (1,) for header in headers):
         raise DataError(f"{said}: several frames in a file; expected a file a slice")
     if len(headers) < 2:
