@@ -109,6 +109,16 @@ def test_what_is_no_volume_is_refused(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("tag", ["0020|0032", "0020|0037"])
+def test_slices_that_do_not_say_where_they_lie(tag: str, tmp_path: Path) -> None:
+    paths = write_series(tmp_path, IMAGE)
+    element = struct.pack("<2H", *(int(number, 16) for number in tag.split("|")))
+    content = paths[2].read_bytes()
+    paths[2].write_bytes(content.replace(element, b"\x20\x00\x36\x00", 1))  # means nothing
+    with pytest.raises(DataError, match=r"^x: slices without position or orientation; expected"):
+        read_series(paths, "x")
+
+
 def test_slices_at_uneven_distances(tmp_path: Path) -> None:
     paths = write_series(tmp_path, IMAGE, slices=range(4))
     moved = sitk.Image(IMAGE)

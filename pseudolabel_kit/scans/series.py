@@ -36,7 +36,7 @@ class Header:
         modality: "CT" and others; "" where what stands there is no code.
         localiser: whether it is a survey, to plan the scan by.
         colour: whether a pixel is several numbers.
-        placed: whether it says where it lies.
+        placed: whether it says where it lies, and how.
         size: columns, rows and frames.
         spacing: of columns and rows.
         position: the centre of its first pixel.
@@ -80,7 +80,7 @@ def read_header(path: Path, said: str) -> Header:
         modality=modality if CODE.fullmatch(modality := tag("0008|0060")) else "",
         localiser="LOCALIZER" in tag("0008|0008").upper().split("\\"),
         colour=reader.GetNumberOfComponents() != 1,
-        placed=bool(tag("0020|0032")),
+        placed=bool(tag("0020|0032") and tag("0020|0037")),
         size=reader.GetSize(),
         spacing=reader.GetSpacing()[:2],
         position=np.array(reader.GetOrigin()),
@@ -137,7 +137,7 @@ def _refuse_mixed(headers: Sequence[Header], said: str) -> None:
     if len(headers) < 2:
         raise DataError(f"{said}: a single slice; expected a volume")
     if not all(header.placed for header in headers):
-        raise DataError(f"{said}: slices without a position; expected one in each")
+        raise DataError(f"{said}: slices without position or orientation; expected both")
     for header in headers:
         if header.size != first.size:
             sizes = [f"{width}x{height}" for width, height, _ in (first.size, header.size)]
