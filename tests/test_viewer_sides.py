@@ -27,7 +27,7 @@ from pseudolabel_kit.viewer.stack import Slice
 
 SETTINGS = replace(DEFAULTS, size=SIDE, window=HALF, spacing=(2, 2, 4))
 FILES = ("x.nii.gz", "x.nrrd", "x.mha", "dicom")
-LETTER = re.compile(r'<b class="side (\w+)" aria-hidden="true">(\w)</b>')
+LETTER = re.compile(r'<b class="edge at-(\w+)" aria-hidden="true">(\w)</b>')
 LETTERS = {"left": "R", "right": "L", "top": "A", "bottom": "P"}
 
 
@@ -117,8 +117,9 @@ def test_a_browser_shows_the_letters_beside_what_they_name(tmp_path: Path) -> No
             }"""
         )
         places = {}
-        for letter in tab.page.locator(".side").all():
+        for letter in tab.page.locator(".edge").all():
             box = letter.bounding_box()
+            assert max(box["width"], box["height"]) < 20  # px: nothing beside the letter
             places[letter.inner_text()] = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         assert set(places) == set("RLAP")
         assert abs(places["L"][0] - x) < abs(places["R"][0] - x)
@@ -131,4 +132,4 @@ def test_a_browser_shows_the_letters_beside_what_they_name(tmp_path: Path) -> No
             assert tab.page.evaluate(hit) == "picture"  # the mouse goes through
         assert tab.errors == []
         tab.page.keyboard.press("0")
-        assert tab.page.locator(".side:visible").count() == 4
+        assert tab.page.locator(".edge:visible").count() == 4
