@@ -98,6 +98,9 @@ def test_one_alone_is_left_out_for_one_reason(
     assert said == f"{tmp_path / 'in'}: none of 1"
     assert ANY.fullmatch(ID.sub("ID", reason))
     assert reason.endswith(REASONS.get(path.name, ""))
+    named = find_studies([tmp_path / "in" / path.name], skip=tmp_path / "out")
+    assert len(named.studies) + len(named.skipped) == 1
+    assert named.pictures == []
     assert capfd.readouterr() == ("", "")
     assert not any(word in reason + kept(tmp_path / "out") for word in words(path))
 

@@ -62,20 +62,23 @@ def find(source: Source) -> Found:
     """A study for every series of a patient; files that are no image are counted."""
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
     unread = 0
-    for path in source.files:
-        if not is_dicom(path):
-            unread += path.suffix.lower() in CALLED
-            continue
-        try:
-            header = read_header(path, "")
-        except DataError:
-            unread += 1
-        else:
+    for path in filter(claims, source.files):
+        if header := _header(path):
             series[header.patient, header.series].append(header)
+        else:
+            unread += 1
     classes = _classes(source, [header for headers in series.values() for header in headers])
     groups = sorted(map(_once, series.values()), key=_kind)
     studies = [_study(source, headers, classes) for headers in groups]
     return sorted(studies, key=lambda study: study.patient), _skipped(source, unread)
+
+
+def _header(path: Path) -> Header | None:
+    """What a file says of itself, or None where it is damaged or no image."""
+    try:
+        return read_header(path, "") if is_dicom(path) else None
+    except DataError:
+        return None
 
 
 def _once(headers: Sequence[Header]) -> list[Header]:
@@ -135,6 +138,11 @@ def _kind(headers: Sequence[Header]) -> str:
 def _pseudonym(source: Source, identity: str) -> str:
     written = identity.encode(errors="surrogateescape")  # tags may be in any character set
     return hmac.new(source.salt, written, hashlib.sha256).hexdigest()[:10]
+
+
+def claims(path: Path) -> bool:
+    """Whether a file is DICOM or is called so, as one may be that is damaged."""
+    return path.suffix.lower() in CALLED or is_dicom(path)
 
 
 def is_dicom(path: Path) -> bool:
