@@ -132,7 +132,7 @@ function trace(paint, path, colour) {
 
 function fit() {
   const tallest = (0.8 * innerHeight * frame[1]) / frame[0];
-  const room = Math.min(canvas.parentElement.clientWidth, tallest);
+  const room = Math.min(canvas.closest(".stage").clientWidth, tallest);
   const wide = Math.round(Math.max(room, 240) * devicePixelRatio);
   if (canvas.width === wide) return;
   canvas.style.width = `${wide / devicePixelRatio}px`;
