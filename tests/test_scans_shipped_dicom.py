@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scans_support import chest, write_series
 
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.choices import LayoutName
@@ -32,7 +33,10 @@ FILES = sorted(
     path
     for folder in FOLDERS
     for path in (DATA / folder).rglob("*")
-    if path.is_file() and path.suffix in ("", ".dcm") and "TINY_ALPHA" not in path.parts  # 50 alike
+    if path.is_file()
+    and path.suffix in ("", ".dcm")
+    and "TINY_ALPHA" not in path.parts  # 50 alike
+    and path.name != "DICOMDIR"
 )
 SETTINGS = replace(DEFAULTS, size=16, spacing=(0.4, 0.4, 2.5))  # the series is of 8 mm
 SINGLE = "(CT, 1 file): a single slice; expected a volume"
@@ -55,7 +59,7 @@ REASONS = {
     **dict.fromkeys(
         [
             *("rtplan.dcm", "rtplan_truncated.dcm", "rtstruct.dcm", "test-SR.dcm"),
-            *("waveform_ecg.dcm", "MR_truncated.dcm", "DICOMDIR", "hotiron.dcm"),
+            *("waveform_ecg.dcm", "MR_truncated.dcm", "hotiron.dcm"),
             *("no_meta.dcm", "ExplVR_BigEndNoMeta.dcm", "ExplVR_LitEndNoMeta.dcm"),
         ],
         NO_IMAGE,
@@ -115,11 +119,19 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(DATA, tmp_path_factory.mktemp("shipped") / "tree"))
 
 
+def test_a_table_of_contents_is_no_image_that_is_missed(tmp_path: Path) -> None:
+    disc = tmp_path / "disc"
+    write_series(disc / "DICOM", chest((16, 16, 4)).image)
+    shutil.copy(DATA / "test_files" / "dicomdirtests" / "DICOMDIR", disc)
+    assert import_scans(disc, tmp_path / "out", SETTINGS).skipped == []
+
+
 def test_a_tree_of_all_leaves_nothing_unsaid(every: Path, tmp_path: Path) -> None:
     claims = {
         path
         for path in every.rglob("*")
-        if path.suffix == ".dcm" or (path.is_file() and path.read_bytes()[128:132] == b"DICM")
+        if path.name != "DICOMDIR"  # a table of contents, which is passed over
+        and (path.suffix == ".dcm" or (path.is_file() and path.read_bytes()[128:132] == b"DICM"))
     }
     found = find_studies([every], skip=tmp_path)
     taken = {path for study in found.studies for path in study.files}

@@ -32,7 +32,7 @@ class Drawn:
     """A study as its page holds it.
 
     Attributes:
-        frame: (h,w) in which images are shown; each is stretched to it.
+        frame: (h,w) in which images are kept; each is stretched to it, and shown in its own shape.
         grid: (H,W) of the maps: the run's own size.
         pictures: the images' sprites.
         slices: the figures of each.
@@ -56,10 +56,7 @@ class Drawn:
         planes = _planes(answers, truths, self.grid)
         for layer in self.layers:
             layer.sprites.append(sprites.encoded(planes[layer.name]))
-        self.slices += [
-            told(answers, i, title=each.title, label=each.label, truth=truths[i])
-            for i, each in enumerate(batch)
-        ]
+        self.slices += [told(answers, i, each, truths[i]) for i, each in enumerate(batch)]
 
 
 def drawn(

@@ -24,6 +24,7 @@ from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices
 from pseudolabel_kit.scans.tree import Source
 
 MAGIC = b"DICM"  # after 128 bytes
+INDEX = "DICOMDIR"  # a disc's table of contents, which every export to one has
 CALLED = (".dcm", ".ima")  # names that nothing but DICOM has
 UNCALLED = ("", ".img")  # names that DICOM has, and much else
 HEADERS = (".hdr", ".HDR")  # beside an .img: the pair is Analyze, NIfTI or Interfile
@@ -63,6 +64,8 @@ def find(source: Source) -> Found:
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
     unread = 0
     for path in filter(claims, source.files):
+        if path.name.upper() == INDEX:
+            continue
         if header := _header(path):
             series[header.patient, header.series].append(header)
         else:
