@@ -18,7 +18,7 @@ from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.interfaces import Batch, Split
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CHOOSING = ("localise", "switches", "regimes")
+CHOOSING = ("localise", "switches", "regimes", "control")
 
 
 @pytest.fixture
