@@ -294,20 +294,6 @@ def test_the_same_label_gains_nothing_and_a_better_one_surely() -> None:
     assert low < better.value < high
 
 
-def test_few_images_call_no_label_better() -> None:
-    torch.manual_seed(0)
-    truth = torch.zeros(12, 64).bool()
-    truth[:, :16] = True
-    own = torch.where(torch.rand(12, 64) < 0.3, ~truth, truth).float()
-    assert by_hand(truth.float(), own, truth).gains["f"].sign == 1
-    few = by_hand(truth.float()[:9], own[:9], truth[:9]).gains["f"]
-    assert few.interval is not None
-    assert few.interval[0] > 0, "it is shown, and excludes 0"
-    assert few.sign == 0
-    truth[9:] = False
-    assert by_hand(truth.float(), own, truth).gains["f"].sign == 0, "nine hold a lesion"
-
-
 def test_one_patient_has_no_interval() -> None:
     truth = torch.tensor([[1, 1, 0, 0]]).bool()
     found = by_hand(truth.float(), torch.full((1, 4), 0.1), truth).gains["f"]
