@@ -123,7 +123,7 @@ def _tile(axes: Axes, column: int, line: int, found: Difference, less_is_better:
     )
     weight = "bold" if found.sign else "normal"
     axes.text(
-        column, line + 0.16, signed(found.mean), color=INK, ha="center", va="center",
+        column, line + 0.1, signed(found.mean), color=INK, ha="center", va="center",
         fontsize=11, fontweight=weight,
     )  # fmt: skip
     axes.text(
