@@ -74,6 +74,7 @@ def test_pictures_of_a_folder_are_a_study(run: Path, capsys: pytest.CaptureFixtu
     assert '"title": "x1"' in text
     assert "input x gradient" in text
     assert "nearest the feet" not in text
+    assert '<b class="edge' not in text
     assert "true" not in re.findall(r'"truth": (\w+)', text)
     assert 'href="left-lung.html"' in (out / "index.html").read_text(encoding="utf-8")
 
@@ -93,7 +94,13 @@ def test_a_volume_is_cut_into_slices(run: Path, capsys: pytest.CaptureFixture[st
     line = ("scan.nii.gz", "--window", "lung", "--spacing", "1")
     text = (explained(run, *line) / "scan.html").read_text(encoding="utf-8")
     assert 'max="5"' in text
-    assert "The patient's right is on the left of the image. The first slice is nearest the" in text
+    assert "R and L are the patient's right and left, A and P the front and the back." in text
+    assert re.findall(r'<b class="edge at-(\w+)" aria-hidden="true">(\w)</b>', text) == [
+        ("left", "R"),
+        ("right", "L"),
+        ("top", "A"),
+        ("bottom", "P"),
+    ]
     assert "1 study; 5 slices" in capsys.readouterr().out
 
 

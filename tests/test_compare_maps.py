@@ -43,8 +43,8 @@ def test_a_map_shows_each_row_against_the_one_it_names(tmp_path: Path) -> None:
     for (x, y), found in places.items():
         assert found == summary.pairs[f"ours {x:g} {y:g}", f"alone {x:g} {y:g}"]["dice"]
         assert (found.mean > 0) == (y == 100)
-    title, drawn = maps(comparison, summary)[0]
-    assert title == "Dice, pooled"
+    measure, drawn, _ = maps(comparison, summary)[0]
+    assert measure == "dice"
     assert drawn.count("var(--good)") == drawn.count("var(--bad)") == len(MASKS)
     for word in ("masks", "class labels", "5", "50", "100"):
         assert word in drawn
@@ -85,6 +85,9 @@ def test_the_page_holds_the_map_and_no_sweep(tmp_path: Path) -> None:
     assert '<section id="map">' in page
     assert '<section id="sweep">' not in page
     assert "by masks and class labels" in page
+    section = page[page.index('<section id="map">') : page.index('<section id="differences">')]
+    for key in ("better", "worse", "not told apart"):
+        assert f"</i> {key}</span>" in section
 
 
 def test_rows_that_name_nobody_have_no_map(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from pseudolabel_kit.compare.statistics import (
     spread,
     summarise,
 )
-from pseudolabel_kit.engine.bootstrap import replicates
+from pseudolabel_kit.compare.words import notes
+from pseudolabel_kit.engine.bootstrap import founded, replicates
 from pseudolabel_kit.engine.scores import Columns
 
 
@@ -45,7 +46,11 @@ def of_hits(hits: list[int], group: list[int] | None = None) -> Columns:
 
 
 def sample(columns: Columns, resamples: int = 500) -> Sample:
-    return Sample(values=measured(columns), replicates=replicates(columns, resamples, seed=0))
+    return Sample(
+        values=measured(columns),
+        replicates=replicates(columns, resamples, seed=0),
+        founded=founded(columns),
+    )
 
 
 def compared(rows: Mapping[str, Sequence[Columns | None]], **more: object) -> Comparison:
@@ -97,7 +102,7 @@ def test_a_paired_interval_is_that_of_the_two_patients_one_can_draw() -> None:
     # Draws of (0, 2), (1, 1), (2, 0) gain 0, one half, 1 with chances 1/4, 1/2, 1/4.
     better, worse = of_hits([1, 1, 1, 1], [0, 0, 1, 1]), of_hits([0, 0, 1, 1], [0, 0, 1, 1])
     gain = difference({0: sample(better, 4000)}, {0: sample(worse, 4000)}, "accuracy")
-    assert gain == Difference(mean=0.5, interval=(0.0, 1.0), n=1)
+    assert gain == Difference(mean=0.5, interval=(0.0, 1.0), n=1, enough=False)
     draws = sample(better, 4000).replicates["accuracy"] - sample(worse, 4000).replicates["accuracy"]
     shares = [np.mean(draws == value) for value in (0.0, 0.5, 1.0)]
     assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
@@ -118,7 +123,9 @@ def test_seeds_are_paired_and_averaged_before_the_interval_is_taken() -> None:
 def test_a_method_that_differs_from_itself_in_nothing_differs_by_exactly_0() -> None:
     columns = make_columns(0.6, 0)
     both = summarise(compared({"a": [columns] * 2, "b": [columns] * 2}))
-    assert both.differences["b"]["dice"] == Difference(mean=0.0, interval=(0.0, 0.0), n=2)
+    assert both.differences["b"]["dice"] == Difference(
+        mean=0.0, interval=(0.0, 0.0), n=2, enough=True
+    )
     assert both.differences["b"]["dice"].sign == 0
     assert both.marks["a"] == both.marks["b"] == {}, "nobody leads"
 
@@ -132,6 +139,25 @@ def test_a_method_that_is_better_on_every_patient_is_told_apart() -> None:
     assert gain.sign == 1
     assert both.pairs["a", "b"]["dice"].sign == -1
     assert (both.marks["a"], both.marks["b"]["dice"]) == ({}, "best")
+
+
+@pytest.mark.parametrize(("patients", "told"), [(2, 0), (4, 0), (5, 1), (15, 1)])
+def test_few_patients_call_nothing_better(
+    monkeypatch: pytest.MonkeyPatch, patients: int, told: int
+) -> None:
+    monkeypatch.setattr("comparison_folder.PATIENTS", patients)
+    better, worse = make_columns(0.8, 0), make_columns(0.5, 0)
+    comparison = compared({"a": [worse] * 2, "b": [better] * 2}, measures=("dice",))
+    both = summarise(comparison)
+    gain = both.differences["b"]["dice"]
+    assert gain.interval is not None
+    assert gain.interval[0] > 0, "it is shown, and excludes 0"
+    assert gain.sign == told
+    assert both.marks["b"]["dice"] == ("best" if told else "tied")
+    assert ("dice" in both.marks["a"]) == (not told)
+    assert both.unfounded == ([] if told else ["dice"])
+    few = "Too few images or patients to call anything better or worse: Dice, pooled."
+    assert (few in notes(comparison, both)) == (not told)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2, max_size=20))
@@ -154,13 +180,13 @@ def marked(
     """The marks where the leader, "a", differs from the others by these intervals."""
     samples = {
         name: {
-            seed: Sample(values={measure: mean}, replicates={})
+            seed: Sample(values={measure: mean}, replicates={}, founded={measure})
             for seed in (seeds or {}).get(name, (0, 1))
         }
         for name, mean in means.items()
     }
     pairs = {
-        ("a", n): {measure: Difference(mean=0.1, interval=each, n=1)}
+        ("a", n): {measure: Difference(mean=0.1, interval=each, n=1, enough=True)}
         for n, each in intervals.items()
     }
     return marks(samples, pairs, measure)
@@ -240,7 +266,8 @@ def test_missing_seeds_are_left_out() -> None:
     columns = [make_columns(0.6, seed) for seed in range(3)]
     both = summarise(compared({"a": [*columns], "b": [None, columns[1], None], "c": [None] * 3}))
     assert both.spreads["b"]["dice"].n == 1
-    assert both.differences["b"]["dice"] == Difference(mean=0.0, interval=(0.0, 0.0), n=1)
+    same = Difference(mean=0.0, interval=(0.0, 0.0), n=1, enough=True)
+    assert both.differences["b"]["dice"] == same
     assert both.spreads["c"] == {}
     assert both.differences["c"] == {}
 

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from pseudolabel_kit.engine.bootstrap import interval, intervals, replicates
+from pseudolabel_kit.engine.bootstrap import (
+    CAUTION,
+    ENOUGH_OWNERS,
+    draws,
+    founded,
+    interval,
+    intervals,
+    replicates,
+    sign,
+    suffices,
+)
 from pseudolabel_kit.engine.measures import Outcome, columns
+from pseudolabel_kit.engine.scores import scores
 
 
 def outcome(index: int, patient: str | None, correct: bool, tp: int = 5, fn: int = 5) -> Outcome:
@@ -85,6 +98,57 @@ def test_an_interval_needs_half_of_the_replicates() -> None:
     assert interval(values) == pytest.approx((1.025, 1.975))
     assert interval(np.append(values, np.nan)) is None
     assert interval(np.array([])) is None
+
+
+def by_chance(patients: int, trials: int = 4000) -> float:
+    """How often the interval of the difference in pooled Dice of two equal methods excludes 0."""
+    random = np.random.default_rng(patients)
+    lesion = random.lognormal(5, 0.7, (patients, trials))  # pixels of each patient, widely spread
+    drawn = draws(patients, 400, seed=0).astype(np.float64)
+
+    def replicated() -> NDArray[np.float64]:
+        found = lesion / (1 + np.exp(-random.normal(1, 0.7, lesion.shape)))
+        wrong = lesion * random.lognormal(-1.2, 0.7, lesion.shape)
+        return (drawn @ (2 * found)) / (drawn @ (found + wrong + lesion))
+
+    bounds = [interval(values) for values in (replicated() - replicated()).T]
+    return float(np.mean([sign(each, enough=True) != 0 for each in bounds]))
+
+
+def test_few_patients_exclude_0_by_chance_as_often_as_is_said() -> None:
+    assert "about one interval of 20 excludes 0 by chance; with 5 to 10 patients, about three" in (
+        CAUTION
+    )
+    assert 20 * by_chance(100) == pytest.approx(1, abs=0.5)
+    few = [20 * by_chance(patients) for patients in range(ENOUGH_OWNERS, 11)]
+    assert np.mean(few) == pytest.approx(3, abs=0.5)
+    assert 2 < min(few) < max(few) < 4
+    assert 20 * by_chance(2) > 9, "every other one: what the floor is there for"
+
+
+def test_below_the_floor_nothing_is_told_apart() -> None:
+    assert [sign(bounds, enough=True) for bounds in ((0.1, 0.2), (-0.2, -0.1))] == [1, -1]
+    assert [sign(bounds, enough=True) for bounds in ((0.0, 0.2), (-0.1, 0.1), None)] == [0, 0, 0]
+    assert sign((0.1, 0.2), enough=False) == 0
+    assert suffices(np.arange(10) % 5)
+    assert not suffices(np.arange(40) % 4)
+    assert not suffices(np.arange(9))
+
+
+def test_each_measure_stands_on_rows_of_its_own() -> None:
+    # 20 patients of one image each: 8 hold a lesion, and of these are all of class 1.
+    rows = [
+        replace(outcome(i, f"{i}", correct=True, tp=lesion, fn=lesion), label=int(i < 8))
+        for i in range(20)
+        for lesion in [5 if i < 8 else 0]
+    ]
+    assert founded(columns(rows)) == {"accuracy", "false_positive_share"}
+    more = [replace(row, name=f"{row.name}, again") for row in rows]
+    table = columns([*rows, *more])
+    everything = founded(table)
+    assert everything == set(scores(table, np.ones((1, 20))))
+    masked = [replace(row, label=None) for row in more]
+    assert founded(columns([*rows, *masked])) == everything - {"sensitivity", "specificity", "auc"}
 
 
 @pytest.mark.parametrize(("rows", "resamples"), [(0, 100), (1, 100), (5, 100), (60, 0)])

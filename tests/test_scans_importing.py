@@ -17,7 +17,7 @@ from scans_support import chest, placed, write, write_covid, write_series
 from pseudolabel_kit.data.manifest import Manifest
 from pseudolabel_kit.errors import DataError, RunError
 from pseudolabel_kit.scans import convert
-from pseudolabel_kit.scans.choices import LabelFrom
+from pseudolabel_kit.scans.choices import LabelFrom, LayoutName
 from pseudolabel_kit.scans.geometry import Geometry
 from pseudolabel_kit.scans.importing import Imported, import_scans
 from pseudolabel_kit.scans.study import Settings
@@ -269,6 +269,12 @@ def test_nothing_that_can_be_used(tmp_path: Path) -> None:
     ):
         run(tmp_path / "source", tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.csv").exists()
+
+
+def test_nothing_of_the_layout_that_was_asked_for(tmp_path: Path) -> None:
+    write(chest((16, 16, 4)).image, tmp_path / "source" / "a.nii")
+    with pytest.raises(DataError, match=r"source: holds no study of the layout dicom$"):
+        import_scans(tmp_path / "source", tmp_path / "out", SETTINGS, layout=LayoutName.DICOM)
 
 
 @pytest.mark.parametrize(

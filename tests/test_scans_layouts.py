@@ -180,7 +180,7 @@ def test_a_tree_of_dicom_series(tmp_path: Path) -> None:
     studies, skipped = found(tree, LayoutName.DICOM)
     assert skipped == [
         "a path that is not shown (1 such): is a link to a folder; expected the folder",
-        "2 DICOM files are damaged or no images, as reports; expected CT slices",
+        "a DICOM file (2 such): is damaged or no image, as a report; expected CT slices",
     ]
     assert [len(study.files) for study in studies] == [4, 4, 4]
     assert len({study.name for study in studies}) == 3

@@ -109,6 +109,16 @@ def test_what_is_no_volume_is_refused(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("tag", ["0020|0032", "0020|0037"])
+def test_slices_that_do_not_say_where_they_lie(tag: str, tmp_path: Path) -> None:
+    paths = write_series(tmp_path, IMAGE)
+    element = struct.pack("<2H", *(int(number, 16) for number in tag.split("|")))
+    content = paths[2].read_bytes()
+    paths[2].write_bytes(content.replace(element, b"\x20\x00\x36\x00", 1))  # means nothing
+    with pytest.raises(DataError, match=r"^x: slices without position or orientation; expected"):
+        read_series(paths, "x")
+
+
 def test_slices_at_uneven_distances(tmp_path: Path) -> None:
     paths = write_series(tmp_path, IMAGE, slices=range(4))
     moved = sitk.Image(IMAGE)
@@ -137,9 +147,9 @@ def bare(content: bytes) -> bytes:
     return content[144 + meta :]
 
 
-@pytest.mark.parametrize("strip", [without_preamble, bare])
-@pytest.mark.parametrize("name", ["{}.dcm", "IM{}", "1.2.826.{}"])
-def test_files_without_a_preamble_are_found(
+@pytest.mark.parametrize("strip", [bytes, without_preamble, bare])
+@pytest.mark.parametrize("name", ["{}.dcm", "{}.IMA", "{}.img", "IM{}", "1.2.826.{}"])
+def test_files_are_found_by_many_names_and_without_a_preamble(
     strip: Callable[[bytes], bytes], name: str, tmp_path: Path
 ) -> None:
     for i, path in enumerate(write_series(tmp_path / "tree", SMALL)):
@@ -154,11 +164,43 @@ def test_files_without_a_preamble_are_found(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x08\0\x05", bytes(500), b"MIT License\n" * 50, b"\x08\0\x16\0\xff\xff\xff\xff"],
+    [
+        b"",
+        b"\x08\0\x05",
+        bytes(500),
+        b"MIT License\n" * 50,
+        b"\x08\0\x16\0\xff\xff\xff\xff",
+        b"\x08\0\0\0\x06\0\0\0" + bytes(500),
+    ],
 )
 def test_other_files_without_a_suffix_are_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "LICENSE").write_bytes(content)
     assert not dicom.is_dicom(tmp_path / "LICENSE")
+
+
+@pytest.mark.parametrize("header", [".hdr", ".HDR"])
+def test_the_voxels_of_analyze_are_no_dicom(header: str, tmp_path: Path) -> None:
+    """Whatever they begin with, as long as the header of the pair lies beside them."""
+    voxels = tmp_path / "tree" / "brain.img"
+    write_series(voxels.parent, SMALL)
+    voxels.write_bytes(struct.pack("<4H", 0x0008, 0x0005, 10, 0) + bytes(500))
+    assert dicom.is_dicom(voxels)
+    voxels.with_suffix(header).write_bytes(bytes(348))
+    assert not dicom.is_dicom(voxels)
+    [_], skipped = found(voxels.parent)
+    assert skipped == []
+
+
+@pytest.mark.parametrize("name", ["empty.dcm", "zeros.DCM", "text.ima"])
+def test_what_is_called_dicom_and_is_none_is_counted(name: str, tmp_path: Path) -> None:
+    contents = {"empty.dcm": b"", "zeros.DCM": bytes(500), "text.ima": b"see the other disc"}
+    write_series(tmp_path / "tree", SMALL)
+    (tmp_path / "tree" / name).write_bytes(contents[name])
+    [study], skipped = found(tmp_path / "tree")
+    assert len(study.paths) == 4
+    assert skipped == [
+        "a DICOM file (1 such): is damaged or no image, as a report; expected CT slices"
+    ]
 
 
 def test_a_damaged_slice(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +223,7 @@ def test_what_is_said_of_a_series_names_no_folder_or_file(name: str, tmp_path: P
     assert study.said == f"series {study.name} (MR, 4 files)"
     assert skipped == [
         "a path that is not shown (2 such): is a link to a folder; expected the folder",
-        "1 DICOM files are damaged or no images, as reports; expected CT slices",
+        "a DICOM file (1 such): is damaged or no image, as a report; expected CT slices",
     ]
     with pytest.raises(DataError) as caught:
         read_series(study.paths, study.said)
@@ -208,6 +250,22 @@ def test_a_folder_of_one_patient_is_no_class(name: str, tmp_path: Path) -> None:
     assert nothing_of([name], tmp_path / "out")
     assert imported(tree, LabelFrom.NONE).studies == 3
     assert nothing_of([name], tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["Müller", "Βασίλης", "山田"])
+@pytest.mark.parametrize("tag", ["0010|0020", "0008|0060"])
+def test_tags_in_any_character_set(tag: str, name: str, tmp_path: Path) -> None:
+    """The bytes of a patient's name, where its number is expected, or the modality."""
+    charset = {"Müller": "latin-1", "Βασίλης": "iso8859-7", "山田": "shift-jis"}[name]
+    written = name.encode(charset).ljust(16)
+    for path in write_series(tmp_path / "tree", SMALL, tags={tag: "PLACE_OF_A_NAME_"}):
+        path.write_bytes(path.read_bytes().replace(b"PLACE_OF_A_NAME_", written))
+    [study], skipped = found(tmp_path / "tree")
+    assert skipped == []
+    assert (
+        study.said == f"series {study.name} ({'CT' if tag == '0010|0020' else 'unknown'}, 4 files)"
+    )
+    assert not any(word in repr(study) for word in (name, repr(written)[2:-1]))
 
 
 @pytest.mark.parametrize("ids", [("123-4567", "1234567"), ("ab 1", "AB1"), ("", "")])

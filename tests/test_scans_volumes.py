@@ -15,7 +15,7 @@ from scans_support import placed, write
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.study import Settings
-from pseudolabel_kit.scans.volumes import SUFFIXES, read_volume, stem
+from pseudolabel_kit.scans.volumes import SUFFIXES, oriented, read_volume, stem
 from pseudolabel_kit.scans.window import Window
 
 VOXELS = np.random.default_rng(0).integers(-1000, 400, (6, 16, 20)).astype(np.int16)
@@ -291,3 +291,20 @@ def test_a_mask_of_shares_is_refused(value: float, tmp_path: Path) -> None:
     told = "mask.nrrd: mask holds values that are no whole numbers"
     with pytest.raises(DataError, match=told):
         masked(tmp_path, np.full((2, 16, 16), value, np.float32))
+
+
+def test_a_volume_whose_file_tells_no_sides(tmp_path: Path) -> None:
+    """Its reader takes the first axis for the patient's left all the same."""
+    image = sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16))
+    for name in ("x.nii", "x.nrrd", "x.mha"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        assert oriented(read_volume(tmp_path / name, name)), name
+    nifti = bytearray((tmp_path / "x.nii").read_bytes())
+    for codes, known in (((1, 0), True), ((0, 2), True), ((0, 0), False)):
+        struct.pack_into("<2h", nifti, 252, *codes)  # qform and sform
+        (tmp_path / "x.nii").write_bytes(nifti)
+        assert oriented(read_volume(tmp_path / "x.nii", "x")) is known, codes
+    nrrd = (tmp_path / "x.nrrd").read_bytes()
+    for space, known in ((b"RAS", True), (b"scanner-xyz", False), (b"3D-right-handed", False)):
+        (tmp_path / "x.nrrd").write_bytes(nrrd.replace(b"left-posterior-superior", space))
+        assert oriented(read_volume(tmp_path / "x.nrrd", "x")) is known, space

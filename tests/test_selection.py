@@ -18,7 +18,7 @@ from pseudolabel_kit.data.store import Subset
 from pseudolabel_kit.interfaces import Batch, Split
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CHOOSING = ("localise", "switches", "regimes")
+CHOOSING = ("localise", "switches", "regimes", "control")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_was_chosen_is_measured_on_test() -> None:
     [
         ("localise", "maps taught, all class labels"),
         ("switches", "default"),
-        ("regimes", "evidence, 10% masks, all labels"),
+        ("regimes", "evidence, 10% labelled, all labels"),
     ],
 )
 def test_selection_never_reads_test(tmp_path: Path, read: set[int], study: str, row: str) -> None:

@@ -194,6 +194,22 @@ def test_a_page_without_masks_is_turned_too(chromium: Any, tmp_path: Path) -> No
     opened.page.close()
 
 
+def test_each_image_has_its_own_shape(chromium: Any, tmp_path: Path) -> None:
+    study = drawn("case", 3)
+    study.slices = [replace(s, aspect=a) for s, a in zip(study.slices, (1, 2, 0.5), strict=True)]
+    file = tmp_path / "case.html"
+    file.write_text(page(study, run="first", step=7), encoding="utf-8")
+    opened = Tab(chromium, file)
+    opened.page.keyboard.press("Home")
+    for aspect in (1, 2, 0.5):
+        opened.slice()
+        box = opened.page.locator("#picture").bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(aspect, rel=0.01)
+        opened.page.keyboard.press("ArrowRight")
+    assert opened.errors == []
+    opened.page.close()
+
+
 @pytest.mark.parametrize("width", [800, 1200])
 def test_nothing_is_cut_off(chromium: Any, path: Path, width: int) -> None:
     opened = Tab(chromium, path, width)

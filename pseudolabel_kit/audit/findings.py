@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolabel_kit.engine.bootstrap import interval, times
+from pseudolabel_kit.engine.bootstrap import interval, owners, sign, suffices, times
 from pseudolabel_kit.engine.pixels import EDGES, Array, Tally, dice
 
 Kind: TypeAlias = Literal["decoder", "explainer", "fuser"]
@@ -70,17 +70,20 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A difference in Dice and its 95% interval over patients, or images where none is known."""
+    """A difference in Dice and its 95% interval over patients, or images where none is known.
+
+    Attributes:
+        enough: whether enough images and patients stand behind it to call it better or worse.
+    """
 
     value: float
     interval: tuple[float, float] | None
+    enough: bool
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval excludes 0."""
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
-            return 0
-        return 1 if self.value > 0 else -1
+        """1 or -1 where the interval excludes 0 and enough stand behind it, else 0."""
+        return sign(self.interval, enough=self.enough)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,13 +139,14 @@ class Findings:
         once = np.ones((1, masked.sum()))
         drawn = times(self.rows.patients[masked], RESAMPLES, self.seed)
         own = self.decoder.tally.overlap[masked]
+        enough = suffices(owners(self.rows.patients)[masked & ~self.rows.free])
         found = {}
         for judged in self.labels:
             if judged.tally is not None:
                 label = judged.tally.overlap[masked]
                 value = float((dice(once @ label) - dice(once @ own))[0])
                 bounds = interval(dice(drawn @ label) - dice(drawn @ own))
-                found[judged.name] = Gain(value=value, interval=bounds)
+                found[judged.name] = Gain(value=value, interval=bounds, enough=enough)
         return {name: gain for name, gain in found.items() if np.isfinite(gain.value)}
 
     def flattered(self, judged: Judged) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from textwrap import wrap
+from typing import Any, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -18,20 +20,75 @@ from pseudolabel_kit.report.canvas import BAD, GOOD, INK, MUTED, drawing
 from pseudolabel_kit.report.words import EVERY
 
 Places: TypeAlias = Mapping[tuple[float, float], Difference]
-STRONGEST = 0.55  # how opaque the largest difference is
+WIDE, HIGH = 1.5, 0.72  # inches of a tile, which hold an interval in legible letters
+LINE, LETTER = 0.17, 0.076  # inches of a line of text, and of a letter, in the widest of fonts
+PALEST, STRONGEST = 0.15, 0.55  # how opaque a tile is of no difference, and from `FULL` on
+FULL = 0.2  # the same for all maps, so that they can be compared
 
 
-def maps(comparison: Comparison, summary: Summary) -> list[tuple[str, Markup]]:
-    """Each measure's map, by title; nothing unless rows say what they are set against."""
+class Map(NamedTuple):
+    """A measure's map.
+
+    Attributes:
+        inches: how wide it is where it is not scaled.
+    """
+
+    measure: str
+    svg: Markup
+    inches: float
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where tiles and words stand, in inches."""
+
+    xs: list[float]
+    ys: list[float]
+    x_label: str
+    y_label: str
+
+    @property
+    def left(self) -> float:
+        return 0.15 + LETTER * max(len(f"{y:g}") for y in self.ys)
+
+    @property
+    def width(self) -> float:
+        return self.left + WIDE * len(self.xs) + 0.1
+
+    @property
+    def above(self) -> list[str]:
+        """The label of y, in lines that fit above the tiles."""
+        return wrap(f"↑ {self.y_label}", int(self.width / LETTER))
+
+    @property
+    def below(self) -> list[str]:
+        """The label of x, in lines that fit below the tiles."""
+        return wrap(f"{self.x_label} →", int((self.width - self.left) / LETTER))
+
+    @property
+    def top(self) -> float:
+        return 0.1 + LINE * len(self.above)
+
+    @property
+    def bottom(self) -> float:
+        return 0.26 + LINE * len(self.below)
+
+    @property
+    def height(self) -> float:
+        return self.top + HIGH * len(self.ys) + self.bottom
+
+
+def maps(comparison: Comparison, summary: Summary) -> list[Map]:
+    """Each measure's map; nothing unless rows say what they are set against."""
     found = []
     for measure in comparison.measures:
         if places := differences(comparison, summary, measure):
             title = EVERY[measure].title
-            words = f"{title}: differences by {comparison.x_label} and {comparison.y_label}"
             xs, ys = (sorted({place[axis] for place in places}) for axis in (0, 1))
-            paint = partial(_paint, comparison, measure, places, xs, ys)
-            size = 0.9 + 1.25 * len(xs), 0.6 + 0.62 * len(ys)
-            found.append((title, drawing(*size, words, paint)))
+            grid = _Grid(xs, ys, comparison.x_label or "x", comparison.y_label or "y")
+            words = f"{title}: differences by {grid.x_label} and {grid.y_label}"
+            paint = partial(_paint, grid, places, EVERY[measure].less_is_better)
+            found.append(Map(measure, drawing(grid.width, grid.height, words, paint), grid.width))
     return found
 
 
@@ -46,52 +103,53 @@ def differences(comparison: Comparison, summary: Summary, measure: str) -> Place
     }
 
 
-def _paint(
-    comparison: Comparison,
-    measure: str,
-    places: Places,
-    xs: Sequence[float],
-    ys: Sequence[float],
-    figure: Figure,
-) -> None:
-    width, height = figure.get_size_inches()
+def _paint(grid: _Grid, places: Places, less_is_better: bool, figure: Figure) -> None:
     figure.subplots_adjust(
-        left=0.8 / width, right=1 - 0.1 / width, top=1 - 0.05 / height, bottom=0.52 / height
+        left=grid.left / grid.width,
+        right=1 - 0.1 / grid.width,
+        top=1 - grid.top / grid.height,
+        bottom=grid.bottom / grid.height,
     )
     axes = figure.add_subplot()
-    largest = max(abs(found.mean) for found in places.values()) or 1.0
     for (x, y), found in places.items():
-        good = (found.mean < 0) == EVERY[measure].less_is_better
-        shade = GOOD if good else BAD
-        _tile(axes, xs.index(x), ys.index(y), found, shade, abs(found.mean) / largest)
-    _dress(axes, comparison, xs, ys)
+        _tile(axes, grid.xs.index(x), grid.ys.index(y), found, less_is_better)
+    _dress(axes, grid)
 
 
-def _tile(
-    axes: Axes, column: int, line: int, found: Difference, shade: str, strength: float
-) -> None:
+def _tile(axes: Axes, column: int, line: int, found: Difference, less_is_better: bool) -> None:
+    """A difference and its interval: in colour where it is told apart, else a dashed outline."""
     axes.add_patch(
-        Rectangle(
-            (column - 0.48, line - 0.46), 0.96, 0.92, color=shade, linewidth=0,
-            alpha=STRONGEST * strength,
-        )
-    )  # fmt: skip
+        Rectangle((column - 0.48, line - 0.46), 0.96, 0.92, **_look(found, less_is_better))
+    )
     weight = "bold" if found.sign else "normal"
     axes.text(
         column, line + 0.1, signed(found.mean), color=INK, ha="center", va="center",
-        fontsize=10, fontweight=weight,
+        fontsize=11, fontweight=weight,
     )  # fmt: skip
     axes.text(
-        column, line - 0.24, interval_text(found), color=INK, ha="center", va="center", fontsize=7
+        column, line - 0.2, interval_text(found), color=INK, ha="center", va="center", fontsize=9
     )
 
 
-def _dress(axes: Axes, comparison: Comparison, xs: Sequence[float], ys: Sequence[float]) -> None:
+def _look(found: Difference, less_is_better: bool) -> dict[str, Any]:
+    if not found.sign:
+        return {"fill": False, "edgecolor": MUTED, "linewidth": 0.8, "linestyle": (0, (3, 3))}
+    strength = min(1.0, abs(found.mean) / FULL)
+    return {
+        "color": GOOD if (found.sign < 0) == less_is_better else BAD,
+        "linewidth": 0,
+        "alpha": PALEST + (STRONGEST - PALEST) * strength,
+    }
+
+
+def _dress(axes: Axes, grid: _Grid) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=MUTED, length=0, labelcolor=MUTED)
-    axes.set_xlim(-0.5, len(xs) - 0.5)
-    axes.set_ylim(-0.5, len(ys) - 0.5)
-    axes.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
-    axes.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
-    axes.set_xlabel(comparison.x_label, color=MUTED)
-    axes.set_ylabel(comparison.y_label, color=MUTED)
+    axes.set_xlim(-0.5, len(grid.xs) - 0.5)
+    axes.set_ylim(-0.5, len(grid.ys) - 0.5)
+    axes.set_xticks(range(len(grid.xs)), [f"{x:g}" for x in grid.xs])
+    axes.set_yticks(range(len(grid.ys)), [f"{y:g}" for y in grid.ys])
+    axes.set_xlabel("\n".join(grid.below), color=MUTED)
+    axes.figure.text(
+        0.03 / grid.width, 1 - 0.04 / grid.height, "\n".join(grid.above), color=MUTED, va="top"
+    )

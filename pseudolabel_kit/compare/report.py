@@ -13,7 +13,7 @@ from pseudolabel_kit.compare import plots
 from pseudolabel_kit.compare.export import to_csv, to_json
 from pseudolabel_kit.compare.gallery import gallery
 from pseudolabel_kit.compare.latex import to_latex
-from pseudolabel_kit.compare.maps import maps
+from pseudolabel_kit.compare.maps import FULL, maps
 from pseudolabel_kit.compare.results import Comparison
 from pseudolabel_kit.compare.statistics import Summary, summarise
 from pseudolabel_kit.compare.words import (
@@ -82,6 +82,7 @@ def context(comparison: Comparison, summary: Summary) -> dict[str, Any]:
         "curves": plots.curves(comparison),
         "sweeps": plots.sweeps(comparison, summary),
         "maps": maps(comparison, summary),
+        "full": FULL,
         "gallery": gallery(comparison),
         "settings": settings(comparison),
         "hashes": hashes(comparison),

@@ -4,12 +4,12 @@ Two kinds of chance are kept apart. The standard deviation over seeds says how a
 when the same method is trained again. The interval of a difference says how it would move had
 other patients been measured: patients are drawn with replacement, the same draws for both
 methods and for every seed, seeds paired (Efron and Tibshirani, 1993, chapter 16). Intervals
-are not corrected for their number.
+are not corrected for their number; those of few patients call nothing better or worse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from pseudolabel_kit.compare.results import Comparison, Measured, Row
-from pseudolabel_kit.engine.bootstrap import interval, replicates
+from pseudolabel_kit.engine.bootstrap import founded, interval, replicates, sign
 from pseudolabel_kit.engine.measures import MeasureTable
 from pseudolabel_kit.engine.scores import Array, Columns
 from pseudolabel_kit.report.words import CLASSES, EVERY, MASKS
@@ -44,27 +44,31 @@ class Difference:
     Attributes:
         interval: 95% over patients; None where it cannot be drawn.
         n: how many pairs of seeds.
+        enough: whether enough images and patients stand behind it to call it better or worse.
     """
 
     mean: float
     interval: tuple[float, float] | None
     n: int
+    enough: bool
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies above or below 0, else 0: not told apart."""
-        if self.interval is None:
-            return 0
-        low, high = self.interval
-        return int(low > 0) - int(high < 0)
+        """1 or -1 where the interval lies above or below 0 and enough stand behind it, else 0."""
+        return sign(self.interval, enough=self.enough)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """A cell's measures, and what they would be on resampled patients, (S,) each."""
+    """A cell's measures, and what they would be on resampled patients, (S,) each.
+
+    Attributes:
+        founded: the measures that stand on enough images and patients.
+    """
 
     values: MeasureTable
     replicates: Mapping[str, Array]
+    founded: Collection[str]
 
 
 Samples: TypeAlias = Mapping[int, Sample]  # by seed
@@ -83,6 +87,7 @@ class Summary:
             the leading row and those that are not told apart from it. With one seed nothing is
             "best", and without the same seeds in all rows nothing is marked.
         unmarked: measures that rows have from different seeds.
+        unfounded: measures whose intervals too few images or patients stand behind.
         lacks: what a row's model cannot do, like "does not segment".
         strangers: rows measured on other images or truth, which are compared without intervals.
     """
@@ -93,6 +98,7 @@ class Summary:
     pairs: Mapping[tuple[str, str], Mapping[str, Difference]]
     marks: Mapping[str, Mapping[str, Mark]]
     unmarked: Sequence[str]
+    unfounded: Sequence[str]
     lacks: Mapping[str, str]
     strangers: Sequence[str]
 
@@ -119,6 +125,7 @@ def summarise(comparison: Comparison) -> Summary:
         pairs=pairs,
         marks={n: {m: found[n] for m, found in leading.items() if n in found} for n in samples},
         unmarked=[m for m in comparison.measures if uneven(samples, m)],
+        unfounded=[m for m in comparison.measures if unfounded(pairs.values(), m)],
         lacks={n: word for n in samples if (word := lacks(n, spreads, comparison.measures))},
         strangers=[
             row.name
@@ -144,12 +151,13 @@ def differences(first: Samples, second: Samples, measures: Sequence[str]) -> dic
 
 def difference(first: Samples, second: Samples, measure: str) -> Difference | None:
     """`first - second`: seeds paired, then averaged; replicates likewise, draw by draw."""
-    values, draws = [], []
+    values, draws, enough = [], [], True
     for a, b in ((first[seed], second[seed]) for seed in first if seed in second):
         one, other = a.values.get(measure), b.values.get(measure)
         if one is None or other is None:
             continue
         values.append(one - other)
+        enough = enough and measure in a.founded and measure in b.founded
         if measure in a.replicates and measure in b.replicates:
             draws.append(a.replicates[measure] - b.replicates[measure])
     if not values:
@@ -159,6 +167,7 @@ def difference(first: Samples, second: Samples, measure: str) -> Difference | No
         mean=float(np.mean(values)),
         interval=interval(np.mean(draws, axis=0)) if whole else None,
         n=len(values),
+        enough=enough,
     )
 
 
@@ -189,6 +198,12 @@ def marks(
 def uneven(samples: Mapping[str, Samples], measure: str) -> bool:
     """Whether rows have a measure from different seeds: their means are no fair ranking."""
     return len({frozenset(found) for found in _values(samples, measure).values()}) > 1
+
+
+def unfounded(pairs: Iterable[Mapping[str, Difference]], measure: str) -> bool:
+    """Whether an interval of a measure is shown that too few images or patients stand behind."""
+    found = (each[measure] for each in pairs if measure in each)
+    return any(d.interval is not None and not d.enough for d in found)
 
 
 def _values(samples: Mapping[str, Samples], measure: str) -> dict[str, dict[int, float]]:
@@ -232,7 +247,11 @@ def _sample(found: Measured, reference: Columns | None) -> Sample:
     """With one seed of the generator for all cells, so that they share their draws."""
     comparable = reference is not None and same_rows(found.columns, reference)
     resamples = RESAMPLES if comparable else 0
-    return Sample(values=found.measures, replicates=replicates(found.columns, resamples, seed=0))
+    return Sample(
+        values=found.measures,
+        replicates=replicates(found.columns, resamples, seed=0),
+        founded=founded(found.columns),
+    )
 
 
 def _spreads(row: Row) -> dict[str, Spread]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pseudolabel_kit.compare.results import Comparison
 from pseudolabel_kit.compare.statistics import Difference, Mark, Spread, Summary
+from pseudolabel_kit.engine.bootstrap import CAUTION
 from pseudolabel_kit.report.words import EVERY
 
 UNDEFINED = "–"
@@ -46,7 +47,7 @@ def short_of(found: Spread | Difference | None, comparison: Comparison) -> str:
 def difference_text(difference: Difference) -> str:
     """A signed difference and its interval.
 
-    >>> difference_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3))
+    >>> difference_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3, enough=True))
     '+0.021 [+0.003, +0.040]'
     """
     return f"{signed(difference.mean)} {interval_text(difference)}".rstrip()
@@ -55,7 +56,7 @@ def difference_text(difference: Difference) -> str:
 def interval_text(difference: Difference) -> str:
     """The interval of a difference, or nothing where there is none.
 
-    >>> interval_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3))
+    >>> interval_text(Difference(mean=0.0214, interval=(0.003, 0.04), n=3, enough=True))
     '[+0.003, +0.040]'
     """
     return "" if difference.interval is None else f"[{', '.join(map(signed, difference.interval))}]"
@@ -140,10 +141,10 @@ def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
             f"bootstrap intervals over {drawn}, the same draws for all rows and seeds. The "
             f"interval says what other {drawn} would change; what other seeds would is the ±."
         )
-        yield (
-            "Intervals are not corrected for their number: "
-            "of 20 between equal methods, one excludes 0 by chance."
-        )
+        yield f"Intervals are not corrected for their number. {CAUTION}"
+    if summary.unfounded:
+        titles = _titles(summary.unfounded)
+        yield f"Too few images or patients to call anything better or worse: {titles}."
     shown = {mark for found in summary.marks.values() for mark in found.values()}
     if "best" in shown:
         yield (
@@ -152,17 +153,20 @@ def notes(comparison: Comparison, summary: Summary) -> Iterator[str]:
             "other seeds are not in them."
         )
     if "tied" in shown:
-        yield f"{MARKS['tied']} the leading row, and rows that its interval does not tell from it."
+        yield f"{MARKS['tied']} the leading row, and rows that are not told from it."
     if shown and seeds == 1:
         yield f"With one seed no row is given {MARKS['best']}."
     if summary.unmarked:
-        titles = "; ".join(EVERY[measure].title for measure in summary.unmarked)
-        yield f"No row is marked where rows have different seeds: {titles}."
+        yield f"No row is marked where rows have different seeds: {_titles(summary.unmarked)}."
     for name, told in summary.lacks.items():
         yield f"{UNDEFINED} {name} {told}."
     for name in summary.strangers:
         other = f"other images or other truth than {comparison.against}"
         yield f"{name} was measured on {other}: no intervals."
+
+
+def _titles(measures: Iterable[str]) -> str:
+    return "; ".join(EVERY[measure].title for measure in measures)
 
 
 def drawn_over(comparison: Comparison) -> str:

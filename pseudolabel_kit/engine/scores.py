@@ -44,6 +44,23 @@ def scores(columns: Columns, weights: Array) -> Scores:
     return _mask_scores(columns, rows, weights) | _class_scores(columns, rows)
 
 
+def bearing(columns: Columns) -> dict[str, tuple[NDArray[np.bool_], ...]]:
+    """By measure, the rows (R,) it stands on: with a lesion, without one, labelled, of each class.
+
+    Where it needs several kinds, it stands on the fewest of them: AUC on the rarest class.
+    """
+    counts, label = columns.counts, columns.label
+    lesion = counts[..., [0, 2]].any(axis=(1, 2))
+    overlaps = (f"{name}{of}" for name in ("dice", "miou") for of in ("", "_image", "_patient"))
+    each = tuple(label == index for index in np.unique(label[label >= 0]))
+    return {
+        **dict.fromkeys(overlaps, (lesion,)),
+        "false_positive_share": (counts.any(axis=(1, 2)) & ~lesion,),
+        "accuracy": (label >= 0,),
+        **dict.fromkeys(("sensitivity", "specificity", "auc"), each),
+    }
+
+
 def _class_scores(columns: Columns, rows: Array) -> Scores:
     known = columns.label >= 0
     label, probabilities, rows = columns.label[known], columns.probabilities[known], rows[:, known]

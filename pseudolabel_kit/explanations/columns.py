@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolabel_kit.audit.findings import Chosen, Rows
-from pseudolabel_kit.engine.bootstrap import interval, owners
+from pseudolabel_kit.engine.bootstrap import interval, owners, sign, suffices
 from pseudolabel_kit.engine.scores import Array, mean
 from pseudolabel_kit.report.explained import (
     CHANCE,
@@ -26,7 +26,6 @@ from pseudolabel_kit.report.explained import (
 Columns: TypeAlias = Mapping[str, Mapping[str, Array]]
 """By explainer, then by measure: (R,) or (R,T), NaN where a row does not define it."""
 AREAS = ("deletion", "insertion")
-ENOUGH_ROWS, ENOUGH_OWNERS = 10, 5  # behind a figure that is called better or worse than chance
 
 
 @dataclass
@@ -121,22 +120,17 @@ def _figures(
 def _figure(
     name: str, values: Array, chance: Array | None, drawn: Array, owner: NDArray[np.int64]
 ) -> Figure:
-    sign = 0 if chance is None else _sign(values - chance, drawn, owner)
+    better = 0 if chance is None else _sign(values - chance, drawn, owner)
     return Figure(
         value=float(mean(values)),
         interval=interval(mean(values, drawn)),
-        sign=-sign if WORDS[name].less_is_better else sign,
+        sign=-better if WORDS[name].less_is_better else better,
     )
 
 
 def _sign(gains: Array, drawn: Array, owner: NDArray[np.int64]) -> int:
-    """1 or -1 where the interval excludes 0, and enough images and patients stand behind it."""
-    behind = owner[np.isfinite(gains)]
-    bounds = interval(mean(gains, drawn))
-    few = len(behind) < ENOUGH_ROWS or len(np.unique(behind)) < ENOUGH_OWNERS
-    if few or bounds is None or bounds[0] <= 0 <= bounds[1]:
-        return 0
-    return 1 if bounds[0] > 0 else -1
+    """Of the mean gain over the images that have one."""
+    return sign(interval(mean(gains, drawn)), enough=suffices(owner[np.isfinite(gains)]))
 
 
 def curves(columns: Columns) -> dict[str, dict[str, list[float]]]:

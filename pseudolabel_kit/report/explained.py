@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from pseudolabel_kit.engine.bootstrap import CAUTION
 from pseudolabel_kit.report.charts import Chart, Line, short
 from pseudolabel_kit.report.words import Word, figure
 
@@ -52,8 +53,8 @@ class Figure:
     Attributes:
         interval: 95%, over patients, or images where none is known; None where it has none.
         sign: 1 or -1 where the interval of the difference from chance, on the same images,
-            excludes 0, to the better or the worse; 0 elsewhere, and where fewer than 10 images or
-            5 patients stand behind it.
+            excludes 0, to the better or the worse; 0 elsewhere, and where too few images or
+            patients stand behind it.
     """
 
     value: float
@@ -160,8 +161,7 @@ def reading(found: Explanations) -> str:
         "is each clean image's likeliest lesion class, by softmax; deletion and insertion are of "
         "images with a lesion, where lesions are known. A pixel that is removed becomes "
         f"{removed}; insertion begins from {begun}. Chance: what a map gets that knows nothing, "
-        "whose pixels go in smooth random patches. Nothing is called better or worse on fewer "
-        "than 10 images or 5 patients."
+        f"whose pixels go in smooth random patches. {CAUTION}"
     )
 
 

@@ -124,8 +124,7 @@ def _import(
     names = {each.name for each in broken}
     good = [study for study in studies if study.name not in names]
     if not good:
-        first = f"; the first: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"{found.folder}: none of {len(skipped)} studies can be used{first}")
+        raise DataError(f"{found.folder}: {_nothing(skipped, layout)}")
     filled, added = _filled_in(out / MANIFEST)
     finished = [done(study, out) for study in good]
     rows = [_carried(row, filled, added, out) for each in finished for row in each.rows]
@@ -141,6 +140,13 @@ def _import(
         thin=sum(each.thin for each in finished),
         skipped=skipped,
     )
+
+
+def _nothing(skipped: Sequence[Skipped], layout: LayoutName) -> str:
+    """Why there is no study."""
+    if not skipped:
+        return f"holds no study of the layout {layout}"
+    return f"none of {len(skipped)} studies can be used; the first: {skipped[0].reason}"
 
 
 def _studies(source: Source, layout: LayoutName, out: Path) -> tuple[list[Study], list[Skipped]]:

@@ -79,7 +79,7 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
         elif path.name.lower().endswith(SUFFIXES):
             studies.append((path.absolute().parent, _volume(path)))
         else:
-            (slices if dicom.is_dicom(path) else pictures).append(path)
+            (slices if dicom.claims(path) else pictures).append(path)
     series, left = _series(trees, slices, skip)
     chosen, twins = _distinct(series, studies)
     return Inputs(chosen, [*skipped, *left, *twins], pictures)

@@ -17,7 +17,7 @@ from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.geometry import Geometry, Grid
 from pseudolabel_kit.scans.series import read_series
 from pseudolabel_kit.scans.study import FileStudy, Settings, Slices, Study
-from pseudolabel_kit.scans.volumes import MOST, labels, read_volume
+from pseudolabel_kit.scans.volumes import MOST, labels, oriented, read_volume
 from pseudolabel_kit.scans.window import GREY, PERCENTILE, Wanted, Window
 
 CLOSE = 0.1  # voxels that two grids may be apart and still be one
@@ -124,6 +124,7 @@ def cut(
         images=window.grey(geometry.image_slices(image, window.black), settings.bits),
         masks=None if lesions is None else lesions != 0,
         regions=None if region is None else geometry.mask_slices(region) != 0,
+        oriented=oriented(image),
         facts={
             "window": asdict(window),
             "hu": window == settings.window,

@@ -7,6 +7,7 @@ mm.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pseudolabel_kit.scans.volumes import readable, refuse_odd
 
 UNEVEN = 0.1  # share of the usual distance that others may differ by
 STRAIGHT = 0.5  # degrees that a stack may lean
+CODE = re.compile(r"[A-Za-z0-9_ ]{1,16}")  # DICOM's code strings, which errors may repeat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,10 @@ class Header:
         series: SeriesInstanceUID.
         patient: PatientID, or the study's UID where there is none.
         identified: whether there is a PatientID.
-        modality: "CT" and others.
+        modality: "CT" and others; "" where what stands there is no code.
         localiser: whether it is a survey, to plan the scan by.
-        placed: whether it says where it lies.
+        colour: whether a pixel is several numbers.
+        placed: whether it says where it lies, and how.
         size: columns, rows and frames.
         spacing: of columns and rows.
         position: the centre of its first pixel.
@@ -46,6 +49,7 @@ class Header:
     identified: bool
     modality: str
     localiser: bool
+    colour: bool
     placed: bool
     size: tuple[int, ...]
     spacing: tuple[float, float]
@@ -73,9 +77,10 @@ def read_header(path: Path, said: str) -> Header:
         series=tag("0020|000e"),
         patient=tag("0010|0020") or tag("0020|000d"),
         identified=bool(tag("0010|0020")),
-        modality=tag("0008|0060"),
+        modality=modality if CODE.fullmatch(modality := tag("0008|0060")) else "",
         localiser="LOCALIZER" in tag("0008|0008").upper().split("\\"),
-        placed=bool(tag("0020|0032")),
+        colour=reader.GetNumberOfComponents() != 1,
+        placed=bool(tag("0020|0032") and tag("0020|0037")),
         size=reader.GetSize(),
         spacing=reader.GetSpacing()[:2],
         position=np.array(reader.GetOrigin()),
@@ -125,12 +130,14 @@ def _refuse_mixed(headers: Sequence[Header], said: str) -> None:
         raise DataError(f"{said}: a localiser; expected a volume")
     if odd := [header.modality for header in headers if header.modality != "CT"]:
         raise DataError(f"{said}: modality {odd[0] or 'unknown'}; expected CT")
+    if any(header.colour for header in headers):
+        raise DataError(f"{said}: in colour, as maps and screenshots; expected HU")
     if any(header.size[2:] != (1,) for header in headers):
         raise DataError(f"{said}: several frames in a file; expected a file a slice")
     if len(headers) < 2:
         raise DataError(f"{said}: a single slice; expected a volume")
     if not all(header.placed for header in headers):
-        raise DataError(f"{said}: slices without a position; expected one in each")
+        raise DataError(f"{said}: slices without position or orientation; expected both")
     for header in headers:
         if header.size != first.size:
             sizes = [f"{width}x{height}" for width, height, _ in (first.size, header.size)]

@@ -64,12 +64,15 @@ class Slices:
         masks: (D,H,W) lesion, or None.
         regions: (D,H,W) lung, or None.
         facts: what the way back needs, as JSON has it.
+        oriented: whether the first slice is known to be nearest the feet, and in each the
+            patient's left to be on its right and the front on top.
     """
 
     images: NDArray[Any]
     masks: NDArray[np.bool_] | None
     regions: NDArray[np.bool_] | None
     facts: Mapping[str, Any]
+    oriented: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,21 @@ def refuse_odd(size: tuple[int, ...], components: int, said: str) -> None:
         raise DataError(f"{said}: holds {components} numbers a voxel; expected one")
 
 
+def oriented(image: sitk.Image) -> bool:
+    """Whether the file of a volume says how the patient lies in it; else its reader supposes.
+
+    A NIfTI file may have neither qform nor sform, and a NRRD file no anatomical space. The axes
+    of MHA files are the patient's by convention, those of DICOM series by their headers.
+    """
+
+    def told(key: str) -> str:
+        return image.GetMetaData(key) if image.HasMetaDataKey(key) else ""
+
+    if codes := [code for code in map(told, ("qform_code", "sform_code")) if code]:
+        return any(code != "0" for code in codes)
+    return told("ITK_InputFilterName") != "NrrdImageIO" or "superior" in told("NRRD_space")
+
+
 def labels(mask: sitk.Image, said: str) -> NDArray[Any]:
     """A mask's values (D,H,W), rounded.
 

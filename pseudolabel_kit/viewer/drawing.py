@@ -32,11 +32,11 @@ class Drawn:
     """A study as its page holds it.
 
     Attributes:
-        frame: (h,w) in which images are shown; each is stretched to it.
+        frame: (h,w) in which images are kept; each is stretched to it, and shown in its own shape.
         grid: (H,W) of the maps: the run's own size.
         pictures: the images' sprites.
         slices: the figures of each.
-        axial: see `Stack`.
+        oriented: whether letters tell the sides of the patient; see `Slice`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Drawn:
     layers: list[Layer]
     pictures: list[str] = field(default_factory=list)
     slices: list[Told] = field(default_factory=list)
-    axial: bool = False
+    oriented: bool = False
 
     def add(self, batch: Sequence[Slice], answers: Answers) -> None:
         """Draw the slices that come next."""
@@ -56,10 +56,7 @@ class Drawn:
         planes = _planes(answers, truths, self.grid)
         for layer in self.layers:
             layer.sprites.append(sprites.encoded(planes[layer.name]))
-        self.slices += [
-            told(answers, i, title=each.title, label=each.label, truth=truths[i])
-            for i, each in enumerate(batch)
-        ]
+        self.slices += [told(answers, i, each, truths[i]) for i, each in enumerate(batch)]
 
 
 def drawn(
@@ -101,7 +98,7 @@ def _begun(stack: Stack, predictor: Predictor, batch: Sequence[Slice], answers: 
         classes=task.classes if answers.probabilities is not None else (),
         frame=sprites.frame(*batch[0].image.shape[1:]),
         grid=task.size,
-        axial=stack.axial,
+        oriented=all(each.oriented for each in batch),
         layers=layers(
             list(answers.evidence),
             masks=answers.marked is not None,

@@ -131,12 +131,15 @@ function trace(paint, path, colour) {
 }
 
 function fit() {
-  const tallest = (0.8 * innerHeight * frame[1]) / frame[0];
-  const room = Math.min(canvas.parentElement.clientWidth, tallest);
+  const { aspect } = slices[at]; // what was stretched to the frame goes back to its own shape
+  const tallest = 0.8 * innerHeight * aspect;
+  const room = Math.min(canvas.closest(".stage").clientWidth, tallest);
   const wide = Math.round(Math.max(room, 240) * devicePixelRatio);
-  if (canvas.width === wide) return;
-  canvas.style.width = `${wide / devicePixelRatio}px`;
-  canvas.width = wide;
-  canvas.height = Math.round((wide * frame[0]) / frame[1]);
+  const high = Math.round(wide / aspect);
+  if (canvas.width !== wide || canvas.height !== high) {
+    canvas.style.width = `${wide / devicePixelRatio}px`;
+    canvas.width = wide;
+    canvas.height = high;
+  }
   draw();
 }

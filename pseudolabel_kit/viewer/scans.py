@@ -33,7 +33,6 @@ def stacks(
             name=study.name,
             slices=partial(_slices, study, settings, data.region == "black"),
             stamp=study.stamp(settings),
-            axial=True,
             truth=bool(getattr(study, "masks", ())),
         )
         for study in seen
@@ -51,4 +50,8 @@ def _slices(study: Study, settings: Settings, black: bool) -> tuple[int, Iterato
 def _each(slices: Slices, lungs: Lungs | None) -> Iterator[Slice]:
     images = grey(slices.images, lungs and lungs.mask)
     for i, image in enumerate(images):
-        yield Slice(image=image[None], truth=None if slices.masks is None else slices.masks[i])
+        yield Slice(
+            image=image[None],
+            truth=None if slices.masks is None else slices.masks[i],
+            oriented=slices.oriented,
+        )

@@ -20,12 +20,14 @@ class Slice:
         title: what it is called beside its number; "" where its name may tell whom it is of.
         truth: (h,w) the true lesion, or None where it is not known or not asked for.
         label: the true class's name, likewise.
+        oriented: whether the patient's left is known to be on its right, and the front on top.
     """
 
     image: NDArray[np.float32]
     title: str = ""
     truth: NDArray[np.bool_] | None = None
     label: str | None = None
+    oriented: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,16 @@ class Stack:
     Attributes:
         name: what it is called; see `apart`.
         slices: opens it, and says how many slices there are; they are read one by one, in
-            their order. Either raises DataError where it cannot.
+            their order, from the feet to the head where that is known. Either raises DataError
+            where it cannot.
         stamp: changes with what is read.
         truth: whether the true lesion is shown, of some slice at least.
-        axial: whether slices run from the feet to the head, each with the patient's left on its
-            right; else nobody knows.
     """
 
     name: str
     slices: Callable[[], tuple[int, Iterator[Slice]]]
     stamp: str
     truth: bool = False
-    axial: bool = False
 
 
 def apart(stacks: Iterable[Stack]) -> list[Stack]:

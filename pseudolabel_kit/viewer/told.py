@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pseudolabel_kit.viewer.agreement import agreement
 from pseudolabel_kit.viewer.answers import Answers
+from pseudolabel_kit.viewer.stack import Slice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Told:
 
     Attributes:
         title: of the slice, or "".
+        aspect: width over height of its image.
         label: the true class, where it was asked for and is known.
         probabilities: of the classes.
         lesion: the share of the image that is marked.
@@ -29,6 +31,7 @@ class Told:
     """
 
     title: str
+    aspect: float
     label: str | None
     probabilities: Sequence[float] | None
     lesion: float | None
@@ -40,19 +43,18 @@ class Told:
     overlap: float | None
 
 
-def told(
-    answers: Answers, i: int, *, title: str, label: str | None, truth: NDArray[np.bool_] | None
-) -> Told:
-    """The figures of slice `i` of some answers; `truth` (H,W) is on their grid."""
+def told(answers: Answers, i: int, each: Slice, truth: NDArray[np.bool_] | None) -> Told:
+    """The figures of a slice, number `i` of some answers; `truth` (H,W) is on their grid."""
     mask = None if answers.marked is None else answers.marked[i]
     maps = {}
     if mask is not None:
-        each = {name: agreement(planes[i], mask) for name, planes in answers.evidence.items()}
-        maps = {name: found for name, found in each.items() if found}
+        agreeing = {name: agreement(p[i], mask) for name, p in answers.evidence.items()}
+        maps = {name: found for name, found in agreeing.items() if found}
     probabilities = answers.probabilities
     return Told(
-        title=title,
-        label=label,
+        title=each.title,
+        aspect=round(each.image.shape[2] / each.image.shape[1], 4),
+        label=each.label,
         probabilities=None if probabilities is None else _rounded(probabilities[i]),
         lesion=None if mask is None else round(float(mask.mean()), 6),
         truth=None if truth is None else round(float(truth.mean()), 6),

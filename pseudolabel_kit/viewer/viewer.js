@@ -11,7 +11,7 @@ function go(slice) {
   bars(told);
   for (const layer of layers) layer.small.textContent = note(layer, told);
   mark();
-  draw();
+  fit();
 }
 
 function said(told) {
@@ -115,4 +115,3 @@ document.querySelectorAll("#table thead button").forEach((button) => {
   button.addEventListener("click", () => sort(button));
 });
 go(first);
-fit();

@@ -24,7 +24,12 @@ from pseudolabel_kit.scans.study import Found, Settings, Skipped, Slices
 from pseudolabel_kit.scans.tree import Source
 
 MAGIC = b"DICM"  # after 128 bytes
+INDEX = "DICOMDIR"  # a disc's table of contents, which every export to one has
+CALLED = (".dcm", ".ima")  # names that nothing but DICOM has
+UNCALLED = ("", ".img")  # names that DICOM has, and much else
+HEADERS = (".hdr", ".HDR")  # beside an .img: the pair is Analyze, NIfTI or Interfile
 GROUPS = (0x0002, 0x0008)  # which a file that lacks those bytes begins with
+GROUP_LENGTH = 0x0000  # a group's own length, in 4 bytes, which its first element may be
 FIRST = 0x0018  # the last element of them that may be a file's first: SOPInstanceUID
 KINDS = (b"CS", b"DA", b"LO", b"OB", b"SH", b"TM", b"UI", b"UL")  # value representations of those
 LENGTH = 1024  # bytes of its value, at most, where its representation is not told
@@ -58,17 +63,25 @@ def find(source: Source) -> Found:
     """A study for every series of a patient; files that are no image are counted."""
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
     unread = 0
-    for path in filter(is_dicom, source.files):
-        try:
-            header = read_header(path, "")
-        except DataError:
-            unread += 1
-        else:
+    for path in filter(claims, source.files):
+        if path.name.upper() == INDEX:
+            continue
+        if header := _header(path):
             series[header.patient, header.series].append(header)
+        else:
+            unread += 1
     classes = _classes(source, [header for headers in series.values() for header in headers])
     groups = sorted(map(_once, series.values()), key=_kind)
     studies = [_study(source, headers, classes) for headers in groups]
     return sorted(studies, key=lambda study: study.patient), _skipped(source, unread)
+
+
+def _header(path: Path) -> Header | None:
+    """What a file says of itself, or None where it is damaged or no image."""
+    try:
+        return read_header(path, "") if is_dicom(path) else None
+    except DataError:
+        return None
 
 
 def _once(headers: Sequence[Header]) -> list[Header]:
@@ -89,7 +102,7 @@ def _skipped(source: Source, unread: int) -> list[Skipped]:
     said = [f"a path that is not shown ({n} such){reason}" for reason, n in sorted(links.items())]
     if unread:
         said.append(
-            f"{unread} DICOM files are damaged or no images, as reports; expected CT slices"
+            f"a DICOM file ({unread} such): is damaged or no image, as a report; expected CT slices"
         )
     return [Skipped(line, line) for line in said]
 
@@ -126,7 +139,13 @@ def _kind(headers: Sequence[Header]) -> str:
 
 
 def _pseudonym(source: Source, identity: str) -> str:
-    return hmac.new(source.salt, identity.encode(), hashlib.sha256).hexdigest()[:10]
+    written = identity.encode(errors="surrogateescape")  # tags may be in any character set
+    return hmac.new(source.salt, written, hashlib.sha256).hexdigest()[:10]
+
+
+def claims(path: Path) -> bool:
+    """Whether a file is DICOM or is called so, as one may be that is damaged."""
+    return path.suffix.lower() in CALLED or is_dicom(path)
 
 
 def is_dicom(path: Path) -> bool:
@@ -137,9 +156,15 @@ def is_dicom(path: Path) -> bool:
     """
     with path.open("rb") as file:
         head = file.read(132)
-    suffix = path.suffix.lower()[1:]
-    named = suffix in ("", "dcm") or suffix.isdigit()  # also by a UID
-    return head[128:] == MAGIC or (named and _is_element(head))
+    return head[128:] == MAGIC or (_may_be_dicom(path) and _is_element(head))
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether a file's name is one that DICOM files have."""
+    suffix = path.suffix.lower()
+    if suffix == ".img" and any(path.with_suffix(header).exists() for header in HEADERS):
+        return False
+    return suffix in (*CALLED, *UNCALLED) or suffix[1:].isdigit()  # also by a UID
 
 
 def _is_element(head: bytes) -> bool:
@@ -147,5 +172,5 @@ def _is_element(head: bytes) -> bool:
     if len(head) < 8:
         return False
     group, element, length = struct.unpack_from("<HHI", head)
-    known = head[4:6] in KINDS or (length <= LENGTH and length % 2 == 0)
-    return group in GROUPS and element <= FIRST and known
+    fits = length == 4 if element == GROUP_LENGTH else length <= LENGTH and length % 2 == 0
+    return group in GROUPS and element <= FIRST and (fits or head[4:6] in KINDS)
