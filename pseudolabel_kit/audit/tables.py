@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pseudolabel_kit.audit.findings import Figures, Findings, Gain, Judged
 from pseudolabel_kit.audit.words import EVIDENCE, FITTED, LABELS, OTHERS, TOLD, told
+from pseudolabel_kit.engine.bootstrap import CAUTION
 from pseudolabel_kit.report.words import Word, figure
 
 NAME = 10  # of a part; what is longer is folded
@@ -59,6 +60,7 @@ def reading(findings: Findings) -> str:
     return (
         "Where a fuser teaches nothing the decoder's own answer stands. "
         f"Gain: in Dice over the decoder, with its 95% interval over {drawn}. "
+        f"{CAUTION} "
         "An AUROC under 0.5 points away from the lesion."
     )
 
