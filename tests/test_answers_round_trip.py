@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from answers_support import HALF, scanner, volume
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pseudolabel_kit.answers.predict import predict_studies
@@ -38,6 +38,13 @@ def directions(draw: st.DrawFn) -> list[float]:
     origin=st.tuples(*[st.sampled_from([-120.5, 0.0, 33.3])] * 3),
     suffix=st.sampled_from(["nii.gz", "nrrd", "mha"]),
     dtype=st.sampled_from([np.int16, np.int32, np.float32, np.float64]),
+)
+@example(  # a cosine that is no more than rounding
+    direction=[1.0, 0.0, 2e-311, 0.0, 1.0, 0.0, -2e-311, 0.0, 1.0],
+    spacing=(0.7, 0.7, 0.7),
+    origin=(0.0, 0.0, 0.0),
+    suffix="nrrd",
+    dtype=np.int16,
 )
 def test_a_block_is_found_where_it_is(
     tmp_path_factory: pytest.TempPathFactory,

@@ -29,6 +29,7 @@ NIFTI = (348, 540)  # bytes of a header, which it tells first
 FLOATS = {"16": 4, "64": 8}  # bytes of NIfTI's types of floats
 HOLES = "holds NaN or infinite voxels"
 LABELS = 256  # values of a mask, at most
+TINY = 1e-12  # of a direction's cosine; with subnormal ones the library's resampling draws nothing
 WHOLE = 1e-3  # how far a mask's values may be from whole numbers
 _NRRD_END = re.compile(rb"\n\r?\n")
 _NRRD_ELSEWHERE = re.compile(rb"(?:^|[\r\n])[ \t\v\f]*data\s*file\s*:", re.I)
@@ -58,6 +59,7 @@ def read_volume(path: Path, said: str) -> sitk.Image:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             _refuse_holes(path, reader, said)
         image: sitk.Image = reader.Execute()
+        image.SetDirection([0 if abs(each) < TINY else each for each in image.GetDirection()])
     if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise DataError(f"{said}: {HOLES}")
     return image
