@@ -18,7 +18,16 @@ from pseudolabel_kit.report import charts
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 
 
-@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem)
+LONG = {"table5", "fig6", "rivals"}  # whose parts are trained by other tests
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(path, marks=pytest.mark.long) if path.stem in LONG else path
+        for path in EXAMPLES
+    ],
+    ids=[path.stem for path in EXAMPLES],
+)
 def example(request: pytest.FixtureRequest) -> Path:
     path: Path = request.param
     return path
@@ -52,6 +61,7 @@ def test_the_quick_form_runs(
     assert [row["train"]["steps"] for row in resolved["row"]] == [4] * len(spec.rows)
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_full_form_is_one_budget_for_every_row(example: Path) -> None:
     spec = read_spec(example)
     assert spec.seeds == (0, 1, 2)

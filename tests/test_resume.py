@@ -19,7 +19,6 @@ from torch import Tensor
 
 from pseudolabel_kit.engine import checkpoint
 
-KILLS = 20
 LONG = {
     "method": {"fuser": "remembering", "explainer": "learning,input-x-gradient"},
     "train": {"steps": 60, "checkpoint_every": 3},
@@ -34,12 +33,13 @@ def toml(site: Site, tmp_path: Path) -> str:
     return toml_of(tiny(LONG), tmp_path / "tiny.toml")
 
 
-def test_twenty_kills_leave_no_trace(toml: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [9, pytest.param(20, marks=pytest.mark.long)])
+def test_kills_at_every_place_leave_no_trace(toml: str, tmp_path: Path, kills: int) -> None:
     whole, run, log = tmp_path / "whole", tmp_path / "run", tmp_path / "log"
     assert plk(["train", toml, "--out", str(whole)], log).code == 0
 
     line = ["train", toml, "--out", str(run)]
-    for blow in blows(KILLS, seed=0):
+    for blow in blows(kills, seed=0):
         done = plk(line, log, blow=blow)
         assert done.code == exit_code(blow.kind), (blow, done.text)
         line = ["train", "--resume", str(run)]
