@@ -40,7 +40,8 @@ def test_a_map_shows_each_row_against_the_one_it_names(tmp_path: Path) -> None:
     summary = summarise(comparison)
     places = differences(comparison, summary, "dice")
     assert set(places) == set(itertools.product(MASKS, LABELS))
-    for (x, y), found in places.items():
+    for (x, y), (found, base) in places.items():
+        assert base == summary.spreads[f"alone {x:g} {y:g}"]["dice"].mean
         assert found == summary.pairs[f"ours {x:g} {y:g}", f"alone {x:g} {y:g}"]["dice"]
         assert (found.mean > 0) == (y == 100)
     measure, drawn, _ = maps(comparison, summary)[0]
@@ -73,8 +74,9 @@ def test_each_tile_stands_at_its_place_in_the_colour_of_what_it_means(
     }
     assert colours == {place: GOOD if place[1] else BAD for place in colours}
     written = {text.get_position(): text.get_text() for text in axes.texts}
-    for (x, y), found in differences(comparison, summary, measure).items():
-        assert written[MASKS.index(x), LABELS.index(y) + 0.1] == signed(found.mean)
+    for (x, y), (found, base) in differences(comparison, summary, measure).items():
+        assert written[MASKS.index(x), LABELS.index(y) + 0.2] == signed(found.mean)
+        assert written[MASKS.index(x), LABELS.index(y) - 0.3] == f"on {base:.3f}"
         assert colours[x, y] == (GOOD if y else BAD)
 
 

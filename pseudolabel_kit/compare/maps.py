@@ -19,8 +19,7 @@ from pseudolabel_kit.compare.words import interval_text, signed
 from pseudolabel_kit.report.canvas import BAD, GOOD, INK, MUTED, drawing
 from pseudolabel_kit.report.words import EVERY
 
-Places: TypeAlias = Mapping[tuple[float, float], Difference]
-WIDE, HIGH = 1.5, 0.72  # inches of a tile, which hold an interval in legible letters
+WIDE, HIGH = 1.5, 0.85  # inches of a tile, which hold an interval in legible letters
 LINE, LETTER = 0.17, 0.076  # inches of a line of text, and of a letter, in the widest of fonts
 PALEST, STRONGEST = 0.15, 0.55  # how opaque a tile is of no difference, and from `FULL` on
 FULL = 0.2  # the same for all maps, so that they can be compared
@@ -36,6 +35,16 @@ class Map(NamedTuple):
     measure: str
     svg: Markup
     inches: float
+
+
+class Tile(NamedTuple):
+    """What a row adds, and the figure of the row that it adds this to."""
+
+    gain: Difference
+    base: float
+
+
+Places: TypeAlias = Mapping[tuple[float, float], Tile]
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ def maps(comparison: Comparison, summary: Summary) -> list[Map]:
 def differences(comparison: Comparison, summary: Summary, measure: str) -> Places:
     """By (x, y): what a row adds to the row that it names as `minus`."""
     return {
-        (row.x, row.y): found
+        (row.x, row.y): Tile(found, summary.spreads[row.minus][measure].mean)
         for row in comparison.rows
         if row.x is not None
         and row.y is not None
@@ -111,24 +120,22 @@ def _paint(grid: _Grid, places: Places, less_is_better: bool, figure: Figure) ->
         bottom=grid.bottom / grid.height,
     )
     axes = figure.add_subplot()
-    for (x, y), found in places.items():
-        _tile(axes, grid.xs.index(x), grid.ys.index(y), found, less_is_better)
+    for (x, y), tile in places.items():
+        _tile(axes, grid.xs.index(x), grid.ys.index(y), tile, less_is_better)
     _dress(axes, grid)
 
 
-def _tile(axes: Axes, column: int, line: int, found: Difference, less_is_better: bool) -> None:
-    """A difference and its interval: in colour where it is told apart, else a dashed outline."""
+def _tile(axes: Axes, column: int, line: int, tile: Tile, less_is_better: bool) -> None:
+    """A gain, its interval and its base: in colour where told apart, else a dashed outline."""
+    gain, base = tile
     axes.add_patch(
-        Rectangle((column - 0.48, line - 0.46), 0.96, 0.92, **_look(found, less_is_better))
+        Rectangle((column - 0.48, line - 0.46), 0.96, 0.92, **_look(gain, less_is_better))
     )
-    weight = "bold" if found.sign else "normal"
-    axes.text(
-        column, line + 0.1, signed(found.mean), color=INK, ha="center", va="center",
-        fontsize=11, fontweight=weight,
-    )  # fmt: skip
-    axes.text(
-        column, line - 0.2, interval_text(found), color=INK, ha="center", va="center", fontsize=9
-    )
+    weight = "bold" if gain.sign else "normal"
+    write = partial(axes.text, column, ha="center", va="center")
+    write(line + 0.2, signed(gain.mean), color=INK, fontsize=11, fontweight=weight)
+    write(line - 0.06, interval_text(gain), color=INK, fontsize=9)
+    write(line - 0.3, f"on {base:.3f}", color=MUTED, fontsize=9)
 
 
 def _look(found: Difference, less_is_better: bool) -> dict[str, Any]:
