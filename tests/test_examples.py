@@ -35,7 +35,7 @@ def example(request: pytest.FixtureRequest) -> Path:
 
 def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
     paper = {"table3", "table4", "table5", "fig6", "rivals"}
-    study = {"localise", "switches", "regimes", "control", "evidence"}
+    study = {"localise", "switches", "regimes", "control", "defaults", "evidence"}
     assert {path.stem for path in EXAMPLES} == paper | study
 
 
