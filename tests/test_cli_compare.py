@@ -38,6 +38,9 @@ def test_a_comparison_ends_in_tables_and_is_not_run_twice(
     assert "2/2  " in shown.err
     files = {"compare.toml", "comparison.csv", "comparison.json", "comparison.tex", "report.html"}
     assert files <= {path.name for path in (tmp_path / "out").iterdir()}
+    rows = [tmp_path / "out" / row for row in ("fixmatch", "supervised")]
+    assert all((row / "train-seed0.log").is_file() for row in rows)
+    assert sorted((tmp_path / "out").glob("*/seed*")) == [row / "seed0" for row in rows]
 
     written = times(tmp_path / "out")
     assert call(line) == 0
@@ -94,7 +97,7 @@ def test_a_failed_cell_is_told_with_its_reason_and_tried_again(
     assert shown.err.splitlines().count(f"1/2  Broken, seed 0: failed: {reason}") == 1
     told = "".join(shown.out.split())
     assert told.count("".join(f"failed: Broken, seed 0: {reason}".split())) == 1
-    log = (out / "broken" / "seed0.log").read_text()
+    log = (out / "broken" / "train-seed0.log").read_text()
     assert "Traceback (most recent call last):" in log
     assert "in perturb" in log
     assert (out / "sound" / "seed0" / "evaluation-test.json").is_file()

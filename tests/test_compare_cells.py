@@ -118,7 +118,7 @@ def test_a_failure_lies_beside_the_run_until_it_is_forgotten(cell: Cell) -> None
     )
     cell.forget_failure()
     assert cell.failure is None
-    assert cell.log == cell.folder.parent / "seed0.log"
+    assert cell.log == cell.folder.parent / "train-seed0.log"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '"reason"', '{"reason', "\udcff"])

@@ -40,7 +40,7 @@ def test_cells_run_as_tasks_and_one_that_fails_is_told(site: Site, tmp_path: Pat
     out = tmp_path / "out"
     told = json.loads((out / "broken" / "seed0.failed.json").read_text())["reason"]
     assert told.startswith(reason)
-    assert "Traceback" in (out / "broken" / "seed0.log").read_text()
+    assert "Traceback" in (out / "broken" / "train-seed0.log").read_text()
 
     here = tmp_path / "here"
     alone = write_spec(tmp_path / "spec.toml", {"Sound": {}})

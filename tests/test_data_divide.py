@@ -24,6 +24,12 @@ def broad(split: Split) -> str:
     return "train" if split in TRAINING else split
 
 
+def counting(rows: list[Row], splits: list[Split]) -> list[int]:
+    """The training rows that a budget counts; all have a label."""
+    training = [i for i, split in enumerate(splits) if split in TRAINING]
+    return [i for i in training if rows[i].has_mask] or training
+
+
 @st.composite
 def cohorts(draw: st.DrawFn) -> tuple[list[Row], list[bool]]:
     """Patients of one to six images, some images without one, all with a label or a mask."""
@@ -56,8 +62,7 @@ def test_patients_are_whole_and_every_amount_is_met_within_one(
             sides.setdefault(row.patient, set()).add(split)
     assert all(len(found) == 1 for found in sides.values())
     largest = max(Counter(row.patient for row in rows if row.patient).values())
-    count = Counter(splits)
-    training = count["labelled"] + count["unlabelled"]
+    count, counted = Counter(splits), counting(rows, splits)
     kept = {
         (r.label, r.patient or r.name) for r, s in zip(rows, splits, strict=True) if s in TRAINING
     }
@@ -68,7 +73,8 @@ def test_patients_are_whole_and_every_amount_is_met_within_one(
     if min(spare.values()) > 1:  # else one that would be drawn stays to be trained on
         assert abs(missed[0]) <= largest
         assert abs(missed[1]) <= 2 * largest
-    assert abs(count["labelled"] - round(share, 3) * training) <= largest
+    labelled = sum(splits[i] == "labelled" for i in counted)
+    assert abs(labelled - round(share, 3) * len(counted)) <= largest
 
 
 @given(cohorts(), st.integers(0, 9), st.data())
@@ -76,7 +82,7 @@ def test_counts_of_patients_and_of_single_images_are_exact(
     cohort: tuple[list[Row], list[bool]], seed: int, data: st.DataObject
 ) -> None:
     rows, lesions = cohort
-    training = [i for i, s in enumerate(divide(rows, asked(), seed, lesions)) if s in TRAINING]
+    training = counting(rows, divide(rows, asked(), seed, lesions))
     if not training:
         return
     wanted = data.draw(st.integers(1, len(training)))
@@ -89,7 +95,7 @@ def test_counts_of_patients_and_of_single_images_are_exact(
     owners = {rows[i].patient or i for i in training}
     wanted = data.draw(st.integers(1, len(owners)))
     splits = divide(rows, asked(f"{wanted}patients"), seed, lesions)
-    chosen = {rows[i].patient or i for i, split in enumerate(splits) if split == "labelled"}
+    chosen = {rows[i].patient or i for i in training if splits[i] == "labelled"}
     assert len(chosen) == wanted
 
 
@@ -162,6 +168,28 @@ def test_rows_without_mask_and_label_are_never_labelled() -> None:
     with pytest.raises(ConfigError, match="asks for 11 patients: 10 of"):
         divide(rows, asked("11patients", val=0, test=0), 0)
     assert divide(rows, asked("10images", val=0, test=0), 0) == splits
+
+
+def test_classes_alone_are_not_counted_beside_masks() -> None:
+    """As in an archive of twenty patients who have a class, and six who have a mask too."""
+    rows = [Row(name=str(i), label=i % 2, patient=f"p{i}", has_mask=i < 6) for i in range(26)]
+    for wanted in ("0.5", "3images", "3patients"):
+        request = asked(wanted, val=0, test=0)
+        splits = divide(rows, request, 0)
+        assert splits[:6].count("labelled") == 3
+        assert splits[6:] == ["unlabelled"] * 20
+        assert inexact(rows, splits, request) == []
+    with pytest.raises(ConfigError, match="7 images: 6 of the training side have a mask and a l"):
+        divide(rows, asked("7images", val=0, test=0), 0)
+    assert divide(rows, asked(val=0, test=0), 0) == ["labelled"] * 26
+
+
+def test_who_gets_labels_gets_all_of_them_but_by_image() -> None:
+    rows = [Row(name=str(i), label=0, patient=f"p{i // 5}", has_mask=i % 5 == 0) for i in range(50)]
+    splits = divide(rows, asked("2images", val=0, test=0), 0)
+    assert splits.count("labelled") == 10
+    splits = divide(rows, asked("2images", val=0, test=0, by="image"), 0)
+    assert splits.count("labelled") == splits[::5].count("labelled") == 2
 
 
 def test_a_budget_that_whole_patients_miss_is_told() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolabel_kit.config import DataConfig
-from pseudolabel_kit.data.splits import Splits, assign, hold_out
+from pseudolabel_kit.data.splits import Splits, annotated, assign, draw, hold_out, patients
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.interfaces import Row, Split
 
@@ -125,6 +125,73 @@ def test_a_fraction_draws_only_rows_that_have_labels() -> None:
     splits = assign(rows, DataConfig(labelled=0.5, val=0, test=0), 0)
     assert set(splits.labelled) <= set(range(10))
     assert len(splits.labelled) == 5
+
+
+def test_a_fraction_is_of_rows_with_mask_and_label() -> None:
+    """As in an archive of twenty images that have a class, and six that have a mask too."""
+    rows = [row(f"{i}", label=i % 2, has_mask=i < 6, split="labelled") for i in range(26)]
+    splits = assign(rows, DataConfig(labelled=0.5), 0)
+    assert len(splits.labelled) == 3
+    assert set(splits.labelled) <= set(range(6))
+    assert set(range(6, 26)) <= set(splits.unlabelled)
+    assert assign(rows, DataConfig(labelled=1), 0).labelled == tuple(range(6))
+    assert assign(rows, DataConfig(), 0).labelled == tuple(range(26))
+
+
+def test_a_patient_with_one_such_row_keeps_all_labels() -> None:
+    """Of twenty patients who have a mask, the first has a hundred images, the others one."""
+    rows = [
+        row(f"{p}-{s}", label=0, patient=f"p{p}", has_mask=s == 0 and p < 20, split="labelled")
+        for p in range(30)
+        for s in range(100 if p == 0 else 1)
+    ]
+    for seed in range(8):
+        splits = assign(rows, DataConfig(labelled=0.5), seed)
+        chosen = {rows[i].patient for i in splits.labelled}
+        assert len(chosen) == 10
+        assert chosen <= {r.patient for r in rows if r.has_mask}
+        assert splits.labelled == tuple(i for i, r in enumerate(rows) if r.patient in chosen)
+
+
+def test_masks_alone_are_counted_where_no_row_has_both() -> None:
+    rows = [row(f"{i}", has_mask=True, split="labelled") for i in range(20)]
+    assert len(assign(rows, DataConfig(labelled=0.25), 0).labelled) == 5
+    rows += [row(f"{i}", label=0, split="labelled") for i in range(20, 60)]
+    assert len(assign(rows, DataConfig(labelled=0.25), 0).labelled) == 15
+
+
+whole_or_unknown = st.lists(
+    st.tuples(st.sampled_from([None, "a", "b", "c", "d"]), st.sampled_from([None, 0, 1])),
+    min_size=1,
+    max_size=40,
+).map(
+    lambda known: [
+        row(f"r{i}", patient=patient, label=label, has_mask=label is not None, split="unlabelled")
+        for i, (patient, label) in enumerate(known)
+    ]
+)
+
+
+@given(whole_or_unknown, st.floats(0.01, 1), st.integers(0, 9))
+def test_where_all_that_is_known_is_whole_every_row_of_a_patient_counts(
+    rows: list[Row], share: float, seed: int
+) -> None:
+    groups = [g for g in patients(rows, range(len(rows))) if any(annotated(rows[i]) for i in g)]
+    if groups:
+        drawn = draw(rows, groups, share, seed, "labelled")
+        splits = assign(rows, DataConfig(labelled=share), seed)
+        assert splits.labelled == tuple(sorted(i for group in drawn for i in group))
+
+
+def test_the_draw_stays_the_same_for_good() -> None:
+    plain = [row(f"plain {p}-{s}", patient=f"p{p}") for p in range(40) for s in range(2)]
+    for rows, share, expected in (
+        (cohort(), 0.1, "9e7ff71abb8ce9be"),
+        (cohort(), 0.3, "c520e1eac2b11fcf"),
+        (cohort(20, 3) + plain, 0.1, "8d886ced46578579"),
+        (cohort(20, 3) + plain, 0.3, "e9271cf7cc990a23"),
+    ):
+        assert assign(rows, DataConfig(labelled=share), 0).hash == expected
 
 
 def test_a_patient_on_two_sides_is_named_with_both_rows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from tiny import cache_folder
 from pseudolabel_kit.cli import comparing
 from pseudolabel_kit.cli.main import call
 from pseudolabel_kit.compare.spec import Spec, read_spec
+from pseudolabel_kit.config import Config
+from pseudolabel_kit.data.source import open_dataset
+from pseudolabel_kit.data.splits import assign
+from pseudolabel_kit.engine import oddities
+from pseudolabel_kit.engine.method import Method
+from pseudolabel_kit.engine.setup import make_clock
 from pseudolabel_kit.report import charts
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
@@ -35,7 +42,7 @@ def example(request: pytest.FixtureRequest) -> Path:
 
 def test_the_tables_and_the_figure_of_the_paper_are_there() -> None:
     paper = {"table3", "table4", "table5", "fig6", "rivals"}
-    study = {"localise", "switches", "regimes", "control", "evidence"}
+    study = {"localise", "switches", "regimes", "control", "defaults", "evidence"}
     assert {path.stem for path in EXAMPLES} == paper | study
 
 
@@ -66,6 +73,21 @@ def test_the_full_form_is_one_budget_for_every_row(example: Path) -> None:
     spec = read_spec(example)
     assert spec.seeds == (0, 1, 2)
     assert len({budget(spec, number) for number in range(len(spec.rows))}) == 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_no_row_names_a_part_that_never_joins(example: Path) -> None:
+    spec = read_spec(example)
+    late = [f"{row.name}: {each}" for row in spec.rows for each in told(spec.config(row, 0))]
+    assert not late
+
+
+def told(config: Config) -> Iterator[str]:
+    """What a run would be warned of before its first step, of when its loss terms join."""
+    method = Method.build(config.method)
+    splits = assign(open_dataset(config.data).rows(), config.data, config.data.seed)
+    labels = method.fuser.reads != "nothing" and config.loss.consistency > 0
+    yield from oddities.joining(config, method, make_clock(config, splits), labels=labels)
 
 
 def budget(spec: Spec, number: int) -> str:

@@ -111,6 +111,7 @@ def test_descending_the_cam_loss_turns_an_inverted_caam_around() -> None:
 def test_the_loss_joins_when_told() -> None:
     ramp = Caam(start="20epochs").loss_ramp()
     assert (ramp.start, ramp.weight) == ("20epochs", 1.0)
+    assert Caam(start="20epochs", alpha=(0.0,)).loss_ramp().weight == 0
 
 
 def test_as_many_alphas_as_levels_or_one() -> None:

@@ -95,8 +95,8 @@ class Caam(Explainer):
         return LossTerm(total=total.sum(dim=0) * count, count=count)
 
     def loss_ramp(self) -> Ramp:
-        """At once, from `start` on: alpha is the weight."""
-        return Ramp(start=self.start)
+        """At once, from `start` on, where alpha, the weight, is not 0."""
+        return Ramp(weight=float(any(self.alpha)), start=self.start)
 
     def _distance(self, scale: Scale, label: Tensor) -> Tensor:
         """(B,): mean |CAAM' - CAM'| over pixels (eq. 4). A sum would drown every other loss."""

@@ -22,7 +22,7 @@ Written into DIR:
   comparison.json                everything: means, differences, marks, curves
   comparison.tex                 the tables
   report.html                    the tables with learning curves and pictures
-  ROW/seedN.log                  what a cell's process said
+  ROW/train-seedN.log            what a cell's process said
 
 \b
 Examples:

@@ -2,7 +2,7 @@
 
 DIR/compare.toml                    the comparison, resolved; repeats it
 DIR/<row>/seed<k>/                  an ordinary run folder
-DIR/<row>/seed<k>.log               what its process said, tracebacks too
+DIR/<row>/train-seed<k>.log         what its process said, tracebacks too
 DIR/<row>/seed<k>.failed.json       {"reason": "..."}, while the cell is failed
 """
 
@@ -57,8 +57,8 @@ class Cell:
 
     @property
     def log(self) -> Path:
-        """What the cell's process said."""
-        return self.folder.with_name(f"{self.folder.name}.log")
+        """What the cell's process said; DIR/*/seed* are the runs, and nothing beside them."""
+        return self.folder.with_name(f"train-{self.folder.name}.log")
 
     @property
     def begun(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
-from pseudolabel_kit.data.splits import Group, annotated, draw, hold_back, patients
+from pseudolabel_kit.data.splits import Group, annotated, budgeted, draw, hold_back, patients
 from pseudolabel_kit.errors import ConfigError
 from pseudolabel_kit.interfaces import Row, Split
 
@@ -26,7 +26,8 @@ class Budget:
 
     Attributes:
         amount: above 0; a whole number of patients or images, or a share up to 1.
-        unit: what is counted; a share is one of the images that have a mask or a label.
+        unit: what is counted, among the images that have a mask and a label, or either where
+            none has both; a share is one of these images.
     """
 
     amount: float
@@ -58,15 +59,16 @@ class Budget:
             return f"{self.amount:.1%} of the images"
         return f"{self.amount:.0f} {self.unit if self.amount != 1 else self.unit[:-1]}"
 
-    def counted(self, rows: Sequence[Row], group: Group) -> int:
+    def counted(self, rows: Sequence[Row], group: Sequence[int]) -> int:
         """How much of the budget some rows take: their number, or that of their patients."""
         return len(patients(rows, group)) if self.unit == "patients" else len(group)
 
-    def target(self, there: int, hint: str = "") -> float:
+    def target(self, there: int, known: str = "", hint: str = "") -> float:
         """The budget in patients or images.
 
         Args:
-            there: how many have a mask or a label.
+            there: how many it counts.
+            known: what these have, for the error.
             hint: ends the error.
 
         Raises:
@@ -76,8 +78,7 @@ class Budget:
             return self.amount * there
         if self.amount > there:
             raise ConfigError(
-                f"--labelled asks for {self}: {there} of the training side have a mask or a "
-                f"label{hint}"
+                f"--labelled asks for {self}: {there} of the training side have {known}{hint}"
             )
         return self.amount
 
@@ -122,7 +123,8 @@ def divide(
 
     A patient never stands on two of training, val and test, and of every class one stays to be
     trained on. Labels go to whole patients, so that a budget is missed by less than the largest
-    of them; or, by image, to single ones.
+    of them; or, by image, to single ones. Where images have a mask and a label both, the budget
+    counts them alone, and who has none of them is unlabelled.
 
     Args:
         rows: what is known of the images; splits that they name are not read.
@@ -142,11 +144,17 @@ def divide(
     held = hold_back(bound, shares.val, shares.test, seed, lesions)
     able = [i for i, side in enumerate(held) if side is None and annotated(rows[i])]
     chosen = set(able)
-    if shares.labelled:
+    if budget := shares.labelled:
+        counted = budgeted(rows, able)
         groups = [(i,) for i in able] if shares.by == "image" else patients(bound, able)
-        size = partial(shares.labelled.counted, rows)  # of the patients that copies have bound
+        groups = [group for group in groups if counted & set(group)]
+
+        def size(group: Group) -> int:  # by the patients that copies have bound, one by one
+            return budget.counted(rows, [i for i in group if i in counted])
+
         there = sum(map(size, groups))
-        fraction = shares.labelled.target(there, BOUND if copies else "") / max(1, there)
+        known = f"a mask {'or' if counted == chosen else 'and'} a label"
+        fraction = budget.target(there, known, BOUND if copies else "") / max(1, there)
         drawn = draw(bound, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}
     return [side or ("labelled" if i in chosen else "unlabelled") for i, side in enumerate(held)]
@@ -194,8 +202,8 @@ def inexact(rows: Sequence[Row], splits: Sequence[Split], shares: Shares) -> lis
         for side, share in (("test", shares.test), ("val", shares.val))
     ]
     if shares.labelled:
-        training = tuple(i for i, r in enumerate(rows) if splits[i] in TRAINING and annotated(r))
-        given = tuple(i for i in training if splits[i] == "labelled")
+        training = sorted(budgeted(rows, (i for i, s in enumerate(splits) if s in TRAINING)))
+        given = [i for i in training if splits[i] == "labelled"]
         counted = partial(shares.labelled.counted, rows)
         noun = "patients" if shares.labelled.unit == "patients" else "images"
         wanted = shares.labelled.target(counted(training))

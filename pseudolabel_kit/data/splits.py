@@ -55,8 +55,10 @@ def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
 
     Where no row names a split, `config.val` and `config.test` of the rows are drawn. A
     training row without a split is labelled if it has a mask or a label. If
-    `config.labelled` is given, it is the share of all annotated training rows that keep
-    their labels. All draws are of whole patients, seeded, and stratified by class.
+    `config.labelled` is given, it is the share of the training rows with a mask and a label
+    that keep them; where no row has both, of those with either. The other patients' rows are
+    unlabelled: what is known of their classes comes back by `config.weak_labels`. All draws are
+    of whole patients, seeded, and stratified by class.
 
     Raises:
         DataError: a patient stands on two sides, or no row is labelled.
@@ -67,8 +69,7 @@ def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
     if config.labelled is None:
         labelled = {i for i in training if sides[i] == "labelled" or _own_labels(rows[i], sides[i])}
     else:
-        groups = [g for g in patients(rows, training) if any(annotated(rows[i]) for i in g)]
-        labelled = {i for g in draw(rows, groups, config.labelled, seed, "labelled") for i in g}
+        labelled = _kept(rows, training, config.labelled, seed)
     if not any(annotated(rows[i]) for i in labelled):
         raise DataError(_nothing_labelled(config))
     for i in training:
@@ -201,6 +202,25 @@ def draw(
 def annotated(row: Row) -> bool:
     """Whether anything could be learnt from the row: it has a mask or a label."""
     return row.has_mask or row.label is not None
+
+
+def budgeted(rows: Sequence[Row], indices: Iterable[int]) -> set[int]:
+    """Those of some rows that a budget of labels counts.
+
+    They have a mask and a label; where none has both, they have either. A class alone is cheap:
+    where it counted beside masks, a tenth of the labels could hold next to no mask.
+    """
+    known = {i for i in indices if annotated(rows[i])}
+    return {i for i in known if rows[i].has_mask and rows[i].label is not None} or known
+
+
+def _kept(rows: Sequence[Row], training: Sequence[int], share: float, seed: int) -> set[int]:
+    """The training rows that stay labelled, whole patients, by the share of rows that count."""
+    counted = budgeted(rows, training)
+    partly = {i for i in training if annotated(rows[i])} - counted  # take nothing of the share
+    groups = [group for group in patients(rows, training) if counted & set(group)]
+    drawn = draw(rows, groups, share, seed, "labelled", size=lambda g: len(set(g) - partly))
+    return {i for group in drawn for i in group}
 
 
 def _named_or_drawn(rows: Sequence[Row], config: DataConfig, seed: int) -> list[Split | None]:

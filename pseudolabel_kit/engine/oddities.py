@@ -9,7 +9,9 @@ from pseudolabel_kit.engine import guard, schedule, watch
 from pseudolabel_kit.engine.step import CONSISTENCY
 
 if TYPE_CHECKING:
+    from pseudolabel_kit.config import Config
     from pseudolabel_kit.engine.loop import Loop
+    from pseudolabel_kit.engine.method import Method
 
 LOW_RATE = 0.01  # of the first
 
@@ -23,13 +25,25 @@ def before(loop: Loop) -> Iterator[str]:
         yield f"there are no val rows to reach {start} on: L_u never joins"
     yield from _calibration(loop)
     yield from _rounds(loop)
-    starts = {r: guard.ramp(e).start for r, e in loop.learner.method.explainers.items()}
-    if loop.labels and not schedule.is_criterion(start):
-        starts[CONSISTENCY] = start
+    yield from joining(loop.config, loop.learner.method, loop.clock, labels=loop.labels)
+
+
+def joining(
+    config: Config, method: Method, clock: schedule.Clock, *, labels: bool
+) -> Iterator[str]:
+    """Loss terms that join after the run's end, or when next to nothing is learnt any more.
+
+    Args:
+        labels: whether pseudo labels are made at all.
+    """
+    ramps = {name: guard.ramp(each) for name, each in method.explainers.items()}
+    starts = {name: ramp.start for name, ramp in ramps.items() if ramp.weight}
+    if labels and not schedule.is_criterion(config.loss.consistency_start):
+        starts[CONSISTENCY] = config.loss.consistency_start
     for name, start in starts.items():
-        step = loop.clock.steps(start)
-        rate = schedule.rate(loop.config.optimiser, loop.clock, step)
-        if step >= loop.clock.total:
+        step = clock.steps(start)
+        rate = schedule.rate(config.optimiser, clock, step)
+        if step >= clock.total:
             yield f"loss term '{name}' joins at {start}, after the run's end: never"
         elif rate < LOW_RATE:
             yield (
