@@ -51,8 +51,8 @@ class DataConfig(Section):
     size: int = Field(0, ge=0, description="side in pixels; 0 = as stored, if all are alike")
     labelled: Fraction | None = Field(
         None,
-        description="share of the training rows with a mask and a label that keep them, whole "
-        "patients; of those with either, where none has both",
+        description="share of the training rows that keep their labels, whole patients; counted "
+        "over rows with a mask, and over all of a class without any",
     )
     val: Fraction = Field(0.15, description="share for val, where the data names no splits")
     test: Fraction = Field(0.2, description="share for test, where the data names no splits")

@@ -127,7 +127,7 @@ def test_a_fraction_draws_only_rows_that_have_labels() -> None:
     assert len(splits.labelled) == 5
 
 
-def test_a_fraction_is_of_rows_with_mask_and_label() -> None:
+def test_a_fraction_is_of_rows_with_a_mask() -> None:
     """As in an archive of twenty images that have a class, and six that have a mask too."""
     rows = [row(f"{i}", label=i % 2, has_mask=i < 6, split="labelled") for i in range(26)]
     splits = assign(rows, DataConfig(labelled=0.5), 0)
@@ -136,6 +136,14 @@ def test_a_fraction_is_of_rows_with_mask_and_label() -> None:
     assert set(range(6, 26)) <= set(splits.unlabelled)
     assert assign(rows, DataConfig(labelled=1), 0).labelled == tuple(range(6))
     assert assign(rows, DataConfig(), 0).labelled == tuple(range(26))
+
+
+def test_healthy_images_without_a_mask_file_count_beside_ill_ones_with_one() -> None:
+    rows = [row(f"{i}", label=i % 2, has_mask=i % 4 == 1, split="labelled") for i in range(40)]
+    splits = assign(rows, DataConfig(labelled=0.5), 0)
+    assert sum(rows[i].label == 0 for i in splits.labelled) == 10
+    assert sum(rows[i].label == 1 for i in splits.labelled) == 5
+    assert all(rows[i].has_mask for i in splits.labelled if rows[i].label)
 
 
 def test_a_patient_with_one_such_row_keeps_all_labels() -> None:
@@ -153,7 +161,7 @@ def test_a_patient_with_one_such_row_keeps_all_labels() -> None:
         assert splits.labelled == tuple(i for i, r in enumerate(rows) if r.patient in chosen)
 
 
-def test_masks_alone_are_counted_where_no_row_has_both() -> None:
+def test_masks_alone_are_counted_beside_classes_without_any() -> None:
     rows = [row(f"{i}", has_mask=True, split="labelled") for i in range(20)]
     assert len(assign(rows, DataConfig(labelled=0.25), 0).labelled) == 5
     rows += [row(f"{i}", label=0, split="labelled") for i in range(20, 60)]

@@ -21,7 +21,7 @@ EPILOG = """
 \b
 Sides are drawn by patient, evenly over classes and over who has a mask or a lesion. Images that
 show the same stay on one side; of every class, a patient stays to be trained on.
---labelled counts images with a mask and a class; where none has both, those with either.
+--labelled counts images with a mask, and all of a class without any.
 Every other column of the manifest stays as it is, byte for byte.
 
 \b

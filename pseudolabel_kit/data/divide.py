@@ -26,8 +26,8 @@ class Budget:
 
     Attributes:
         amount: above 0; a whole number of patients or images, or a share up to 1.
-        unit: what is counted, among the images that have a mask and a label, or either where
-            none has both; a share is one of these images.
+        unit: what is counted, among the images that have a mask, and all of a class without
+            any; a share is one of these images.
     """
 
     amount: float
@@ -123,8 +123,8 @@ def divide(
 
     A patient never stands on two of training, val and test, and of every class one stays to be
     trained on. Labels go to whole patients, so that a budget is missed by less than the largest
-    of them; or, by image, to single ones. Where images have a mask and a label both, the budget
-    counts them alone, and who has none of them is unlabelled.
+    of them; or, by image, to single ones. Where images of a class have masks, the budget counts
+    these alone, and who has none of them is unlabelled.
 
     Args:
         rows: what is known of the images; splits that they name are not read.
@@ -153,7 +153,7 @@ def divide(
             return budget.counted(rows, [i for i in group if i in counted])
 
         there = sum(map(size, groups))
-        known = f"a mask {'or' if counted == chosen else 'and'} a label"
+        known = "a mask or a label" if counted == chosen else "a mask, or a class without any"
         fraction = budget.target(there, known, BOUND if copies else "") / max(1, there)
         drawn = draw(bound, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}

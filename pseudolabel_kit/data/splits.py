@@ -55,10 +55,10 @@ def assign(rows: Sequence[Row], config: DataConfig, seed: int) -> Splits:
 
     Where no row names a split, `config.val` and `config.test` of the rows are drawn. A
     training row without a split is labelled if it has a mask or a label. If
-    `config.labelled` is given, it is the share of the training rows with a mask and a label
-    that keep them; where no row has both, of those with either. The other patients' rows are
-    unlabelled: what is known of their classes comes back by `config.weak_labels`. All draws are
-    of whole patients, seeded, and stratified by class.
+    `config.labelled` is given, it is the share of the training rows that keep their labels,
+    counted over those with a mask, and over all of a class without any. The other patients'
+    rows are unlabelled: what is known of their classes comes back by `config.weak_labels`. All
+    draws are of whole patients, seeded, and stratified by class.
 
     Raises:
         DataError: a patient stands on two sides, or no row is labelled.
@@ -207,11 +207,12 @@ def annotated(row: Row) -> bool:
 def budgeted(rows: Sequence[Row], indices: Iterable[int]) -> set[int]:
     """Those of some rows that a budget of labels counts.
 
-    They have a mask and a label; where none has both, they have either. A class alone is cheap:
-    where it counted beside masks, a tenth of the labels could hold next to no mask.
+    They have a mask, or are of a class that no mask is known of, as healthy ones may be. A class
+    alone is cheap: where it counted beside masks, a tenth of the labels could hold next to none.
     """
     known = {i for i in indices if annotated(rows[i])}
-    return {i for i in known if rows[i].has_mask and rows[i].label is not None} or known
+    masked = {rows[i].label for i in known if rows[i].has_mask}
+    return {i for i in known if rows[i].has_mask or rows[i].label not in masked}
 
 
 def _kept(rows: Sequence[Row], training: Sequence[int], share: float, seed: int) -> set[int]:
