@@ -180,9 +180,7 @@ def test_classes_alone_are_not_counted_beside_masks() -> None:
         assert splits[:6].count("labelled") == 3
         assert splits[6:] == ["unlabelled"] * 20
         assert inexact(rows, splits, request) == []
-    with pytest.raises(
-        ConfigError, match="7 images: 6 of the training side have a mask, or"
-    ):
+    with pytest.raises(ConfigError, match="7 images: 6 of the training side have a mask, or"):
         divide(rows, asked("7images", val=0, test=0), 0)
     assert divide(rows, asked(val=0, test=0), 0) == ["labelled"] * 26
 
