@@ -151,6 +151,16 @@ def test_each_measure_stands_on_rows_of_its_own() -> None:
     assert founded(columns([*rows, *masked])) == everything - {"sensitivity", "specificity", "auc"}
 
 
+def test_the_mean_over_patients_stands_on_known_patients_alone() -> None:
+    known = [outcome(i, f"{i % 2}", correct=True) for i in range(10)]
+    unknown = [outcome(i, None, correct=True) for i in range(10, 30)]
+    told = founded(columns([*known, *unknown]))
+    assert {"dice", "dice_image", "miou", "miou_image"} <= told
+    assert not told & {"dice_patient", "miou_patient"}
+    others = [outcome(i, f"{i}", correct=True) for i in range(30, 33)]
+    assert {"dice_patient", "miou_patient"} <= founded(columns([*known, *others, *unknown]))
+
+
 @pytest.mark.parametrize(("rows", "resamples"), [(0, 100), (1, 100), (5, 100), (60, 0)])
 def test_nothing_to_draw_from_gives_no_intervals(rows: int, resamples: int) -> None:
     assert intervals(many(rows), resamples, seed=0) == {}

@@ -51,10 +51,11 @@ def bearing(columns: Columns) -> dict[str, tuple[NDArray[np.bool_], ...]]:
     """
     counts, label = columns.counts, columns.label
     lesion = counts[..., [0, 2]].any(axis=(1, 2))
-    overlaps = (f"{name}{of}" for name in ("dice", "miou") for of in ("", "_image", "_patient"))
+    of_a_patient = lesion & columns.is_patient[columns.group]
     each = tuple(label == index for index in np.unique(label[label >= 0]))
     return {
-        **dict.fromkeys(overlaps, (lesion,)),
+        **dict.fromkeys(("dice", "dice_image", "miou", "miou_image"), (lesion,)),
+        **dict.fromkeys(("dice_patient", "miou_patient"), (of_a_patient,)),
         "false_positive_share": (counts.any(axis=(1, 2)) & ~lesion,),
         "accuracy": (label >= 0,),
         **dict.fromkeys(("sensitivity", "specificity", "auc"), each),
