@@ -128,8 +128,8 @@ class Attribution(ClassEvidence):
     def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
         """Completeness: attributions should sum to F(image) - F(baseline).
 
-        `completeness_error` is the mean absolute miss in units of the class score;
-        `completeness_share` is that miss over the mean absolute difference of scores.
+        `completeness_error` is the mean absolute miss, `completeness_gain` the mean absolute
+        difference that they should sum to, both in units of the score.
         """
         scores, label = self.scores(model), self.label(prediction, images)
         images = images.detach()
@@ -137,9 +137,11 @@ class Attribution(ClassEvidence):
         with torch.no_grad():
             gain = scores(images) - scores(baseline_of(images, self.baseline))
         gain = gain.gather(1, label[:, None])[:, 0].to(credit.dtype)
-        miss = (credit.sum(dim=(1, 2, 3)) - gain).abs().mean()
-        share = miss / gain.abs().mean().clamp_min(torch.finfo(miss.dtype).eps)
-        return {"completeness_error": miss.item(), "completeness_share": share.item()}
+        miss = credit.sum(dim=(1, 2, 3)) - gain
+        return {
+            "completeness_error": miss.abs().mean().item(),
+            "completeness_gain": gain.abs().mean().item(),
+        }
 
 
 def baseline_of(images: Tensor, kind: Baseline) -> Tensor:

@@ -119,7 +119,11 @@ class Explainer(Part):
         return Ramp()
 
     def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
-        """Named figures on how far the maps can be trusted, for the audit."""
+        """Named figures on how far the maps can be trusted, for the audit.
+
+        Each is a mean over the images: the audit asks batch by batch, and averages. No share of
+        two means is one, so tell the two.
+        """
         return {}
 
 
