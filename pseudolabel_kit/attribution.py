@@ -107,9 +107,10 @@ class ClassEvidence(Explainer):
 class Attribution(ClassEvidence):
     """Credits the score of one class to the pixels that moved it from a baseline's score.
 
-    From black, black pixels get no credit. The blurred image ranked lesion pixels best on
-    breast ultrasound (AUROC 0.76; from the mean 0.68, from black 0.59). On chest CT no
-    attribution beat chance (0.45, 0.24, 0.45): look at the audit before trusting one.
+    From black, black pixels get no credit: the blurred image ranked lesion pixels better where
+    lesions are dark (breast ultrasound), black where they are bright (chest CT). How well any
+    attribution ranks them changes with how the network was taught, from one seed to the next
+    even: look at the audit before trusting one.
 
     Attributes:
         baseline: the image blurred, its mean in each channel, or black.
