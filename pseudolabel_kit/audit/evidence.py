@@ -148,9 +148,9 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     states = (predictor.model, explainer.state)
     for state in filter(None, states):
         for name, tensor in state.state_dict().items():
-            digest.update(f"{name}{tuple(tensor.shape)}".encode() + _bytes(tensor))
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + raw(tensor))
     for batch in rows.batches(64):
-        digest.update(_bytes(batch.image))
+        digest.update(raw(batch.image))
     precision = predictor.config.train.precision
     facts = (reference, len(rows), predictor.config.loss.debias, precision, torch.__version__)
     digest.update(repr(facts).encode())
@@ -161,7 +161,8 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     return digest.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def raw(tensor: Tensor) -> bytes:
+    """Its values as they lie in memory, NaN and all."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     found: bytes = flat.numpy().tobytes()
     return found

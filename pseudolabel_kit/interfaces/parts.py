@@ -166,8 +166,8 @@ class Fuser(Part):
         """Learn from labelled rows that are held out of training for good (`audit.holdout`).
 
         Called when pseudo labels join and after every epoch from then on, since the network
-        that they come from moves; what is found is kept in `state`. `fuse` must answer without
-        it: a run may hold nothing out.
+        that they come from moves; what is found is kept in `state`, and by it alone an audit knows
+        that a fit took place. `fuse` must answer without it: a run may hold nothing out.
 
         Args:
             held: batches of those rows, with what `fuse` would be given for them and the truth.
