@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Site
 from tiny import SUPERVISED, refused, tensors_of, tiny
 
 from pseudolabel_kit.audit.sweep import audit, named
@@ -209,6 +210,42 @@ def test_a_fuser_that_was_never_fitted_is_not_said_to_be(
     monkeypatch.setattr(guard, "calibrate", without_lesions)
     found = audit(tmp_path / "run", explainer="none", fuser="posterior,posterior:ridge=2", rows=4)
     assert not fits(found.findings), "val taught nothing either"
+
+
+SURVEYOR = """
+import torch
+from dataclasses import dataclass
+from pseudolabel_kit.interfaces import Fuser, PseudoLabels
+
+class Seen(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(()))
+
+@dataclass(frozen=True, kw_only=True)
+class Surveyor(Fuser):
+    def make_state(self, task):
+        return Seen()
+
+    def survey(self, model, labelled, unlabelled):
+        self.state.rows += sum(len(batch.image) for batch in labelled)
+
+    def calibrate(self, held):
+        list(held)
+
+    def fuse(self, prediction, evidence):
+        mask = prediction.mask_logits.float().sigmoid()
+        return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+"""
+
+
+def test_a_look_at_the_training_rows_is_no_fit(run: Path, site: Site) -> None:
+    site.offer("a", '"fuser", "surveyor", "parts_a:Surveyor", "Looks."', parts_a=SURVEYOR)
+    audited = audit(run, explainer="none", fuser="surveyor", rows=2)
+    state = audited.parts.fusers["surveyor"].state
+    assert state is not None
+    assert state.get_buffer("rows") > 0
+    assert not fits(audited.findings)
 
 
 def test_several_runs_are_told_by_their_means(
