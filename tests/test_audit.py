@@ -7,11 +7,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import Site
 from tiny import SUPERVISED, refused, tensors_of, tiny
 
 from pseudolabel_kit.audit.sweep import audit, named
@@ -172,18 +174,78 @@ def test_the_run_s_own_fuser_is_calibrated_anew_for_other_evidence(
     parts = {"explainer": "caam", "fuser": "posterior"}
     train(tiny({"method": parts, "data": {"labelled": 0.4}}), out=tmp_path / "run")
     fitted: list[list[str]] = []
+    calibrate = guard.calibrate
 
-    def noted(fuser: object, held: Iterable[tuple[object, dict[str, object], object]]) -> None:
-        fitted.append([name for _, evidence, _ in held for name in evidence][:1])
+    def noted(fuser: Fuser, held: Iterable[Any]) -> None:
+        shown = list(held)
+        fitted.append([name for _, evidence, _ in shown for name in evidence][:1])
+        calibrate(fuser, shown)
 
     monkeypatch.setattr("pseudolabel_kit.engine.guard.calibrate", noted)
     own = audit(tmp_path / "run", rows=4).findings
     assert not fitted, "it brought what it had learned"
     assert fits(own) == ["* posterior: fitted on held-out labelled images"]
-    audit(tmp_path / "run", explainer="gradcam", rows=4)
+    other = audit(tmp_path / "run", explainer="gradcam", rows=4).findings
+    assert [each.fitted for each in other.labels] == ["val"]
     both = audit(tmp_path / "run", fuser="posterior,posterior:ridge=2", rows=4).findings
     assert fitted == [["gradcam"], ["caam"]]
     assert [each.fitted for each in both.labels] == ["labelled", "val"]
+
+
+@pytest.mark.parametrize(
+    "never", [{"audit": {"holdout": 0.0}}, {"loss": {"consistency_start": "100steps"}}]
+)
+def test_a_fuser_that_was_never_fitted_is_not_said_to_be(
+    tmp_path: Path, never: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"explainer": "caam", "fuser": "posterior"}
+    train(tiny({"method": parts, "data": {"labelled": 0.4}}, never), out=tmp_path / "run")
+    assert not fits(audit(tmp_path / "run", rows=4).findings)
+    calibrate = guard.calibrate
+
+    def without_lesions(fuser: Fuser, held: Iterable[Any]) -> None:
+        shown = ((p, e, replace(b, mask=torch.zeros_like(b.mask))) for p, e, b in held)
+        calibrate(fuser, shown)
+
+    monkeypatch.setattr(guard, "calibrate", without_lesions)
+    found = audit(tmp_path / "run", explainer="none", fuser="posterior,posterior:ridge=2", rows=4)
+    assert not fits(found.findings), "val taught nothing either"
+
+
+SURVEYOR = """
+import torch
+from dataclasses import dataclass
+from pseudolabel_kit.interfaces import Fuser, PseudoLabels
+
+class Seen(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(()))
+
+@dataclass(frozen=True, kw_only=True)
+class Surveyor(Fuser):
+    def make_state(self, task):
+        return Seen()
+
+    def survey(self, model, labelled, unlabelled):
+        self.state.rows += sum(len(batch.image) for batch in labelled)
+
+    def calibrate(self, held):
+        list(held)
+
+    def fuse(self, prediction, evidence):
+        mask = prediction.mask_logits.float().sigmoid()
+        return PseudoLabels(mask=mask, mask_weight=torch.ones_like(mask[:, :1]))
+"""
+
+
+def test_a_look_at_the_training_rows_is_no_fit(run: Path, site: Site) -> None:
+    site.offer("a", '"fuser", "surveyor", "parts_a:Surveyor", "Looks."', parts_a=SURVEYOR)
+    audited = audit(run, explainer="none", fuser="surveyor", rows=2)
+    state = audited.parts.fusers["surveyor"].state
+    assert state is not None
+    assert state.get_buffer("rows") > 0
+    assert not fits(audited.findings)
 
 
 def test_several_runs_are_told_by_their_means(

@@ -118,6 +118,33 @@ def test_what_an_explainer_says_is_the_mean_over_all_images(
     assert found.figures(found.evidence[0])["miss"] == pytest.approx(2)
 
 
+def test_a_figure_of_some_batches_is_the_mean_over_their_images(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pseudolabel_kit.engine.guard.diagnose",
+        lambda _explainer, _model, images, _prediction: {"late": 3.0} if len(images) == 4 else {},
+    )
+    found = audit(run, explainer="input-x-gradient", fuser="none", rows=20).findings
+    assert found.figures(found.evidence[0])["late"] == pytest.approx(3)
+
+
+def test_what_attributions_say_does_not_depend_on_batches(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = load(run)
+    store, splits = open_store(predictor.config.data)
+    explainer = predictor.method.explainers["input-x-gradient"]
+    told = []
+    for size, rows in ((16, splits.unlabelled[:20]), (1, splits.unlabelled[19::-1])):
+        monkeypatch.setattr("pseudolabel_kit.audit.evidence.ROWS", size)
+        shown = store.subset(rows)
+        found = kept(predictor, "input-x-gradient", explainer, shown, run / f"{size}")
+        told.append(found.told)
+    assert set(told[0]) == {"completeness_error", "completeness_gain"}
+    assert told[0] == pytest.approx(told[1], rel=1e-4)
+
+
 EDITED = """
 from dataclasses import dataclass
 from pseudolabel_kit.interfaces import Explainer

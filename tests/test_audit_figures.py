@@ -172,6 +172,9 @@ def test_without_a_known_mask_only_what_teaches_is_told() -> None:
     assert (
         "\nNo mask of these images is known: to judge maps and labels try --split val.\n" in shown
     )
+    assert "judge maps and labels try another split." in written(
+        terminal(replace(found, split="val"))
+    )
     assert "try --split" not in written(terminal(pinned()))
 
 

@@ -23,6 +23,7 @@ from pseudolabel_kit.compare.statistics import (
     same_rows,
     spread,
     summarise,
+    unfounded,
 )
 from pseudolabel_kit.compare.words import notes
 from pseudolabel_kit.engine.bootstrap import founded, replicates
@@ -158,6 +159,30 @@ def test_few_patients_call_nothing_better(
     assert both.unfounded == ([] if told else ["dice"])
     few = "Too few images or patients to call anything better or worse: Dice, pooled."
     assert (few in notes(comparison, both)) == (not told)
+
+
+def test_a_difference_is_founded_where_both_methods_are_with_every_seed() -> None:
+    founded, not_founded = (
+        Sample(values={"dice": 0.5}, replicates={}, founded=each) for each in ({"dice"}, set())
+    )
+
+    def enough(first: Sequence[Sample], second: Sequence[Sample]) -> bool:
+        found = difference(dict(enumerate(first)), dict(enumerate(second)), "dice")
+        assert found is not None
+        return found.enough
+
+    both, late = [founded, founded], [not_founded, founded]
+    assert enough(both, both)
+    assert not enough(late, both)
+    assert not enough(both, late)
+    assert not enough(late[::-1], both)
+
+
+def test_only_intervals_that_are_shown_are_said_to_be_unfounded() -> None:
+    shown = Difference(mean=0.1, interval=(0.0, 0.2), n=1, enough=False)
+    hidden, told_apart = replace(shown, interval=None), replace(shown, enough=True)
+    assert unfounded([{"dice": told_apart}, {"dice": shown}], "dice")
+    assert not unfounded([{"dice": told_apart}, {"dice": hidden}, {"auc": shown}], "dice")
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2, max_size=20))

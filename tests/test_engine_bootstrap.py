@@ -151,6 +151,39 @@ def test_each_measure_stands_on_rows_of_its_own() -> None:
     assert founded(columns([*rows, *masked])) == everything - {"sensitivity", "specificity", "auc"}
 
 
+def test_the_mean_over_patients_stands_on_known_patients_alone() -> None:
+    known = [outcome(i, f"{i % 2}", correct=True) for i in range(10)]
+    unknown = [outcome(i, None, correct=True) for i in range(10, 30)]
+    told = founded(columns([*known, *unknown]))
+    assert {"dice", "dice_image", "miou", "miou_image"} <= told
+    assert not told & {"dice_patient", "miou_patient"}
+    others = [outcome(i, f"{i}", correct=True) for i in range(30, 33)]
+    assert {"dice_patient", "miou_patient"} <= founded(columns([*known, *others, *unknown]))
+
+
+def test_overlaps_stand_on_the_rarest_kind_of_lesion() -> None:
+    """As their mean over channels does. A channel that never occurs has no part in it."""
+
+    def of_two(rare: int) -> list[Outcome]:
+        held, free = (5, 3, 5, 50), (0, 3, 0, 60)
+        return [
+            replace(outcome(i, f"{i}", correct=True), counts=(held, held if i < rare else free))
+            for i in range(20)
+        ]
+
+    overlaps = {f"{name}{of}" for name in ("dice", "miou") for of in ("", "_image", "_patient")}
+    assert not founded(columns(of_two(9))) & overlaps
+    assert overlaps <= founded(columns(of_two(10)))
+    assert overlaps <= founded(columns(of_two(0)))
+    nobodys = [replace(row, patient=None, name=f"{row.name}, again") for row in of_two(10)]
+    assert overlaps <= founded(columns([*of_two(0), *nobodys])), "nor one of no patient's in theirs"
+
+
+def test_what_stands_on_nothing_is_not_founded() -> None:
+    none = [replace(row, label=None, counts=((0, 0, 0, 0),)) for row in many(60)]
+    assert founded(columns(none)) == set()
+
+
 @pytest.mark.parametrize(("rows", "resamples"), [(0, 100), (1, 100), (5, 100), (60, 0)])
 def test_nothing_to_draw_from_gives_no_intervals(rows: int, resamples: int) -> None:
     assert intervals(many(rows), resamples, seed=0) == {}

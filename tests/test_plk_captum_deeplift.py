@@ -40,7 +40,8 @@ NETS: dict[str, Callable[[], Classifier]] = {
 
 def share(part: Attribution, net: Classifier, images: Tensor) -> float:
     """The mean miss over the mean size of what attributions should sum to."""
-    return begun(part).diagnose(net, images, net(images))["completeness_share"]
+    told = begun(part).diagnose(net, images, net(images))
+    return told["completeness_error"] / told["completeness_gain"]
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -23,7 +23,7 @@ class DeepLift(Attribution):
     Complete (attributions sum to F(x) - F(x')) where ReLU, LeakyReLU, ELU, Sigmoid, Tanh,
     Softplus and MaxPool2d modules are all that is not linear. What else there is, such as
     instance norm, pooling called as a function or SiLU, passes on its plain gradient, and the
-    audit's `completeness_share` says what that costs. Three forward passes and one backward.
+    audit's `completeness_error` says what that costs. Three forward passes and one backward.
     """
 
     def attribute(self, scores: ClassScores, images: Tensor, base: Tensor, label: Tensor) -> Tensor:

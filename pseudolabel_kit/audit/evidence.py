@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ class Kept:
 
     Attributes:
         maps: (R,1,H,W) or (R,K,H,W) in [0, 1], memory-mapped.
-        told: what the explainer says of its own maps, by name: the mean over all images.
+        told: what the explainer says of its own maps, by name: the mean over the images of
+            which it says it.
     """
 
     maps: NDArray[np.float32]
@@ -121,7 +123,7 @@ def _write(
     rows: Subset,
     progress: Progress | None,
 ) -> None:
-    told: dict[str, float] = {}
+    told: dict[str, list[float]] = {}  # by name, once for each image
     seed_everything(predictor.config.train.seed, "explain")  # whichever maps are kept already
     with written_aside(path) as aside, aside.open("wb") as file:
         for chosen, batch, prediction in answered(predictor, rows):
@@ -133,11 +135,12 @@ def _write(
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(maps.astype("<f4").tobytes())
             said = guard.diagnose(explainer, predictor.model, batch.image, prediction)
-            share = len(maps) / len(rows)
-            told |= {name: told.get(name, 0.0) + share * value for name, value in said.items()}
+            for name, value in said.items():
+                told.setdefault(name, []).extend([value] * len(maps))
             if progress:
                 progress(chosen.stop, len(rows))
-    write_text(path.with_suffix(".json"), json.dumps(told) + "\n")
+    means = {name: fmean(values) for name, values in told.items()}
+    write_text(path.with_suffix(".json"), json.dumps(means) + "\n")
 
 
 def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subset) -> str:
@@ -145,9 +148,9 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     states = (predictor.model, explainer.state)
     for state in filter(None, states):
         for name, tensor in state.state_dict().items():
-            digest.update(f"{name}{tuple(tensor.shape)}".encode() + _bytes(tensor))
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + raw(tensor))
     for batch in rows.batches(64):
-        digest.update(_bytes(batch.image))
+        digest.update(raw(batch.image))
     precision = predictor.config.train.precision
     facts = (reference, len(rows), predictor.config.loss.debias, precision, torch.__version__)
     digest.update(repr(facts).encode())
@@ -158,7 +161,8 @@ def _key(predictor: Predictor, reference: str, explainer: Explainer, rows: Subse
     return digest.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def raw(tensor: Tensor) -> bytes:
+    """Its values as they lie in memory, NaN and all."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     found: bytes = flat.numpy().tobytes()
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pseudolabel_kit.audit.evidence import ROWS, answered, kept
+from pseudolabel_kit.audit.evidence import ROWS, answered, kept, raw
 from pseudolabel_kit.audit.findings import Fitted
 from pseudolabel_kit.audit.parts import Parts
 from pseudolabel_kit.data.splits import Splits, weakly_labelled
@@ -31,7 +31,7 @@ def prepare(
         folder: where evidence is kept.
 
     Returns:
-        To which side each fuser that calibrates was fitted.
+        To which side each fuser that calibrates was fitted; those that never were are left out.
     """
     own, asked = predictor.method, parts.explainers.keys()
     fitted: dict[str, Fitted] = {}
@@ -42,12 +42,27 @@ def prepare(
             survey(predictor, fuser, store, splits)
         if not method.calibrates:
             continue
-        if predictor.config.audit.holdout:
+        if not foreign and learnt(fuser) != learnt(unfitted(fuser)):
             fitted[name] = "labelled"
         if foreign or asked != own.explainers.keys():
+            before = learnt(fuser)
             calibrate(predictor, parts, fuser, store.subset(splits.val), folder)
-            fitted[name] = "val"
+            if learnt(fuser) != before:
+                fitted[name] = "val"
     return fitted
+
+
+def learnt(fuser: Fuser) -> dict[str, bytes]:
+    """What a fuser keeps, by name: a fit that found nothing leaves it as it was."""
+    found = {} if fuser.state is None else fuser.state.state_dict()
+    return {name: raw(tensor) for name, tensor in found.items()}
+
+
+def unfitted(fuser: Fuser) -> Fuser:
+    """The same fuser as it stands when a run begins."""
+    fresh = replace(fuser)
+    guard.begin(fresh, fuser.task)
+    return fresh
 
 
 def survey(predictor: Predictor, fuser: Fuser, store: Store, splits: Splits) -> None:

@@ -76,7 +76,7 @@ def founded(table: Columns) -> frozenset[str]:
     return frozenset(
         name
         for name, parts in bearing(table).items()
-        if all(suffices(table.group[part]) for part in parts)
+        if parts and all(suffices(table.group[part]) for part in parts)
     )
 
 

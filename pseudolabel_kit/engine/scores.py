@@ -45,20 +45,28 @@ def scores(columns: Columns, weights: Array) -> Scores:
 
 
 def bearing(columns: Columns) -> dict[str, tuple[NDArray[np.bool_], ...]]:
-    """By measure, the rows (R,) it stands on: with a lesion, without one, labelled, of each class.
+    """By measure, the rows (R,) it stands on: with lesion in each channel, without, of each class.
 
-    Where it needs several kinds, it stands on the fewest of them: AUC on the rarest class.
+    Where it needs several kinds, it stands on the fewest of them: AUC on the rarest class, Dice on
+    the rarest channel. Kinds that never occur have no part in a measure.
     """
     counts, label = columns.counts, columns.label
-    lesion = counts[..., [0, 2]].any(axis=(1, 2))
-    overlaps = (f"{name}{of}" for name in ("dice", "miou") for of in ("", "_image", "_patient"))
-    each = tuple(label == index for index in np.unique(label[label >= 0]))
+    lesion = counts[..., 0] + counts[..., 2] > 0
+    channels = _occurring(lesion)
+    of_patients = _occurring(lesion & columns.is_patient[columns.group, None])
+    classes = _occurring(label[:, None] == np.arange(label.max(initial=-1) + 1))
     return {
-        **dict.fromkeys(overlaps, (lesion,)),
-        "false_positive_share": (counts.any(axis=(1, 2)) & ~lesion,),
+        **dict.fromkeys(("dice", "dice_image", "miou", "miou_image"), channels),
+        **dict.fromkeys(("dice_patient", "miou_patient"), of_patients),
+        "false_positive_share": (counts.any(axis=(1, 2)) & (lesion.sum(axis=1) == 0),),
         "accuracy": (label >= 0,),
-        **dict.fromkeys(("sensitivity", "specificity", "auc"), each),
+        **dict.fromkeys(("sensitivity", "specificity", "auc"), classes),
     }
+
+
+def _occurring(kinds: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], ...]:
+    """Which rows (R,) are of each kind, by (R,M), without the kinds that no row is of."""
+    return tuple(kinds[:, kinds.any(axis=0)].T)
 
 
 def _class_scores(columns: Columns, rows: Array) -> Scores:

@@ -119,7 +119,11 @@ class Explainer(Part):
         return Ramp()
 
     def diagnose(self, model: Model, images: Tensor, prediction: Prediction) -> Mapping[str, float]:
-        """Named figures on how far the maps can be trusted, for the audit."""
+        """Named figures on how far the maps can be trusted, for the audit.
+
+        Each is a mean over the images: the audit asks batch by batch, and averages. No share of
+        two means is one, so tell the two.
+        """
         return {}
 
 
@@ -162,8 +166,8 @@ class Fuser(Part):
         """Learn from labelled rows that are held out of training for good (`audit.holdout`).
 
         Called when pseudo labels join and after every epoch from then on, since the network
-        that they come from moves; what is found is kept in `state`. `fuse` must answer without
-        it: a run may hold nothing out.
+        that they come from moves; what is found is kept in `state`, and by it alone an audit knows
+        that a fit took place. `fuse` must answer without it: a run may hold nothing out.
 
         Args:
             held: batches of those rows, with what `fuse` would be given for them and the truth.
