@@ -134,6 +134,25 @@ def test_a_slice_is_no_table_of_contents_by_its_name(tmp_path: Path) -> None:
     assert len(study.files) == 8
 
 
+@pytest.mark.parametrize(
+    ("beside", "pictures"), [("", False), ("x.txt", False), ("x.png", True), ("x.npy", True)]
+)
+def test_what_is_called_dicom_and_is_none_is_told_of_any_folder(
+    beside: str, pictures: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.dcm").write_bytes(b"junk" * 99)
+    if beside:
+        (source / beside).touch()
+    found = find_studies([source], skip=tmp_path / "out")
+    assert [each.reason for each in found.skipped] == [NO_IMAGE]
+    assert found.pictures == [source] * pictures
+    write(IMAGE, source / "scan.nii")
+    reasons = [each.reason for each in find_studies([source], skip=tmp_path / "out").skipped]
+    assert reasons[0] == "1 files of dicom are left out; name them one by one"
+
+
 def test_what_holds_no_scan_is_left_to_the_reader_of_pictures(tmp_path: Path) -> None:
     picture = write_image(tmp_path / "pictures" / "x.png", noise(20, 20))
     write(IMAGE, tmp_path / "scan.nii")
