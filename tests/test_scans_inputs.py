@@ -21,6 +21,7 @@ from pseudolabel_kit.scans.scan import Scan
 from pseudolabel_kit.scans.window import WINDOWS
 
 IMAGE = chest().image
+NO_IMAGE = "a DICOM file (1 such): is damaged or no image, as a report; expected CT slices"
 
 
 def names(*paths: Path, out: Path) -> list[str]:
@@ -109,6 +110,47 @@ def test_what_is_not_read_of_a_folder_is_told(tmp_path: Path) -> None:
         "2 files of volumes are left out; name them one by one",
         "1 pictures among scans are left out; name them one by one",
     ]
+
+
+@pytest.mark.parametrize("named", ["disc", "disc/DICOMDIR"])
+def test_a_table_of_contents_is_told_where_nothing_else_is_found(
+    named: str, tmp_path: Path
+) -> None:
+    disc = tmp_path / "disc"
+    disc.mkdir()
+    (disc / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(50))
+    found = find_studies([tmp_path / named], skip=tmp_path / "out")
+    assert [each.reason for each in found.skipped] == [NO_IMAGE]
+    assert not found.pictures
+    write_series(disc / "CT", IMAGE)
+    found = find_studies([tmp_path / named, disc / "CT"], skip=tmp_path / "out")
+    assert (len(found.studies), len(found.skipped)) == (1, 0)
+
+
+def test_a_slice_is_no_table_of_contents_by_its_name(tmp_path: Path) -> None:
+    first, *_ = write_series(tmp_path / "disc", IMAGE)
+    first.rename(first.with_name("DICOMDIR"))
+    (study,) = find_studies([tmp_path / "disc"], skip=tmp_path / "out").studies
+    assert len(study.files) == 8
+
+
+@pytest.mark.parametrize(
+    ("beside", "pictures"), [("", False), ("x.txt", False), ("x.png", True), ("x.npy", True)]
+)
+def test_what_is_called_dicom_and_is_none_is_told_of_any_folder(
+    beside: str, pictures: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.dcm").write_bytes(b"junk" * 99)
+    if beside:
+        (source / beside).touch()
+    found = find_studies([source], skip=tmp_path / "out")
+    assert [each.reason for each in found.skipped] == [NO_IMAGE]
+    assert found.pictures == [source] * pictures
+    write(IMAGE, source / "scan.nii")
+    reasons = [each.reason for each in find_studies([source], skip=tmp_path / "out").skipped]
+    assert reasons[0] == "1 files of dicom are left out; name them one by one"
 
 
 def test_what_holds_no_scan_is_left_to_the_reader_of_pictures(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scans_support import chest, write, write_covid, write_series
 
 from pseudolabel_kit.errors import DataError
 from pseudolabel_kit.scans.choices import LayoutName
-from pseudolabel_kit.scans.layouts.known import LAYOUTS, recognised
+from pseudolabel_kit.scans.layouts.known import LAYOUTS, left_out, recognised
 from pseudolabel_kit.scans.layouts.roles import role_of
 from pseudolabel_kit.scans.scan import Scan, Series
 from pseudolabel_kit.scans.study import Settings, Study
@@ -193,6 +193,18 @@ def test_a_tree_of_dicom_series(tmp_path: Path) -> None:
     assert not any(word in told.lower() for word in ("doe", "jane", "mrn", "19610203"))
     again, _ = found(tree, LayoutName.DICOM)
     assert [study.name for study in again] == [study.name for study in studies]
+
+
+def test_what_is_called_dicom_and_is_none_is_told_where_nothing_else_is(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"junk" * 99)
+    (tmp_path / "README").write_text("no DICOM")
+    told = "a DICOM file (1 such): is damaged or no image, as a report; expected CT slices"
+    assert found(tmp_path, LayoutName.DICOM) == ([], [told])
+    make(tmp_path, "x.nii")
+    assert found(tmp_path, LayoutName.VOLUMES)[1] == []
+    (left,) = left_out(source_of(tmp_path), LayoutName.VOLUMES)
+    told = "1 files of dicom are left out; take them with --layout dicom and another --out"
+    assert left.reason == told
 
 
 def test_pseudonyms_depend_on_the_salt(tmp_path: Path) -> None:

@@ -121,8 +121,11 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_table_of_contents_is_no_image_that_is_missed(tmp_path: Path) -> None:
     disc = tmp_path / "disc"
-    write_series(disc / "DICOM", chest((16, 16, 4)).image)
+    disc.mkdir()
     shutil.copy(DATA / "test_files" / "dicomdirtests" / "DICOMDIR", disc)
+    (alone,) = find_studies([disc / "DICOMDIR"], skip=tmp_path / "out").skipped
+    assert alone.reason == NO_IMAGE
+    write_series(disc / "DICOM", chest((16, 16, 4)).image)
     assert import_scans(disc, tmp_path / "out", SETTINGS).skipped == []
 
 

@@ -308,3 +308,38 @@ def test_a_volume_whose_file_tells_no_sides(tmp_path: Path) -> None:
     for space, known in ((b"RAS", True), (b"scanner-xyz", False), (b"3D-right-handed", False)):
         (tmp_path / "x.nrrd").write_bytes(nrrd.replace(b"left-posterior-superior", space))
         assert oriented(read_volume(tmp_path / "x.nrrd", "x")) is known, space
+
+
+AXES = b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+DIRECTIONS = b"space directions: (1,0,0) (0,1,0) (0,0,1)\n"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line", "instead", "known"),
+    [
+        ("mha", b"= RAI", b"= ???", False),
+        ("mha", b"= RAI", b"= LPS", True),
+        ("mha", b"AnatomicalOrientation = RAI\n", b"", True),
+        ("mha", AXES, b"", False),
+        ("mha", AXES + b"Offset = 0 0 0\n", b"", False),
+        ("mha", AXES, AXES.replace(b"TransformMatrix = ", b"\tRotation:"), True),
+        ("mha", AXES, AXES.replace(b"TransformMatrix", b"Orientation"), True),
+        ("mha", AXES, b"Comment = no " + AXES, False),
+        ("nrrd", DIRECTIONS, b"", False),
+        ("nrrd", DIRECTIONS, b"space directions: none none none\n", False),
+        ("nrrd", DIRECTIONS, b"#" + DIRECTIONS, False),
+        ("nrrd", DIRECTIONS, DIRECTIONS.replace(b": ", b":="), False),
+        ("nrrd", DIRECTIONS, DIRECTIONS.replace(b"space d", b"Space D"), True),
+    ],
+)
+def test_a_volume_whose_header_gives_no_axes(
+    suffix: str, line: bytes, instead: bytes, known: bool, tmp_path: Path
+) -> None:
+    """Its reader takes those of the voxels for the patient's all the same."""
+    path = tmp_path / f"x.{suffix}"
+    voxels = np.frombuffer(AXES + b"\n" + DIRECTIONS, np.uint8)  # which are no header
+    sitk.WriteImage(sitk.GetImageFromArray(np.resize(voxels, (3, 8, 8))), str(path))
+    content = path.read_bytes()
+    assert line in content
+    path.write_bytes(content.replace(line, instead, 1))
+    assert oriented(read_volume(path, "x")) is known

@@ -115,6 +115,11 @@ def test_dice_is_that_of_a_hand() -> None:
     assert told(answers(5), 0, Slice(image=GREY), empty).dice is None
 
 
+def test_the_aspect_of_a_slice_is_its_width_over_its_height() -> None:
+    wide = Slice(image=np.zeros((1, 20, 40), dtype=np.float32))
+    assert told(answers(1), 0, wide, None).aspect == 2
+
+
 def test_a_model_without_masks_or_without_classes_has_a_page_too() -> None:
     full = answers(2)
     image = np.zeros((1, SIDE, SIDE), dtype=np.float32)

@@ -24,6 +24,7 @@ from pseudolabel_kit.scans.volumes import SUFFIXES, stem
 from pseudolabel_kit.scans.window import WINDOWS, Wanted
 
 KINDS = (LayoutName.DICOM, LayoutName.DECATHLON, LayoutName.VOLUMES)  # of folders of scans
+PICTURES = (*picture.SUFFIXES, ".npy")  # that a run answers
 DEFAULTS = Settings(spacing=(1, 1, 1), size=224, window=WINDOWS["lung"], bits=8, lesion=())
 
 
@@ -44,7 +45,8 @@ class Inputs(NamedTuple):
 def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
     """The scans in files and folders: volumes (NIfTI, NRRD, MHA) and DICOM series.
 
-    A folder with a scan in it is one of scans; masks that lie beside volumes come with them.
+    A folder with a scan in it is one of scans; masks that lie beside volumes come with them. In
+    any other folder, what is called DICOM and is none is told beside the pictures.
     DICOM files are put together by series, whichever of the paths they lie in.
 
     Args:
@@ -67,7 +69,10 @@ def find_studies(paths: Sequence[Path], *, skip: Path) -> Inputs:
             source = _source(path, skip)
             kind = next((kind for kind in KINDS if LAYOUTS[kind].recognise(source)), None)
             if kind is None:
-                pictures.append(path)
+                called = [file for file in source.files if dicom.claims(file)]
+                slices += called
+                if not called or _count(source, PICTURES):
+                    pictures.append(path)
                 continue
             skipped += _of_another_kind(source, kind)
             if kind is LayoutName.DICOM:
@@ -135,9 +140,13 @@ def _source(folder: Path, skip: Path) -> Source:
 def _of_another_kind(source: Source, kind: LayoutName) -> list[Skipped]:
     """What is not read of a folder of scans of one kind."""
     scans = left_out(source, kind, remedy="name them one by one")
-    count = sum(path.name.lower().endswith(picture.SUFFIXES) for path in source.files)
+    count = _count(source, picture.SUFFIXES)
     told = f"{count} pictures among scans are left out; name them one by one"
     return [*scans, *([Skipped("pictures", told)] if count else [])]
+
+
+def _count(source: Source, suffixes: tuple[str, ...]) -> int:
+    return sum(path.name.lower().endswith(suffixes) for path in source.files)
 
 
 def _volume(path: Path) -> Scan:

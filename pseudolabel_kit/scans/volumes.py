@@ -33,8 +33,12 @@ TINY = 1e-12  # of a direction's cosine; with subnormal ones the library's resam
 WHOLE = 1e-3  # how far a mask's values may be from whole numbers
 _NRRD_END = re.compile(rb"\n\r?\n")
 _NRRD_ELSEWHERE = re.compile(rb"(?:^|[\r\n])[ \t\v\f]*data\s*file\s*:", re.I)
+_NRRD_AXES = re.compile(rb"^space ?directions:(?:\s*\([^()]*\)){3}", re.I | re.M)  # none is none
 _MHA_LAST = b"ElementDataFile"  # voxels follow this line
 _MHA_HERE = re.compile(rb"[ \t]*ElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?")
+_MHA_AXES = re.compile(rb"^[ \t]*(?:TransformMatrix|Rotation|Orientation)[ \t]*[=:]", re.M)
+_MHA_UNKNOWN = re.compile(rb"^[ \t]*AnatomicalOrientation.*\?", re.M)
+SUPPOSED = "sides_supposed"  # the key of an image whose file does not tell the patient's sides
 
 
 def stem(path: Path) -> str:
@@ -60,6 +64,8 @@ def read_volume(path: Path, said: str) -> sitk.Image:
             _refuse_holes(path, reader, said)
         image: sitk.Image = reader.Execute()
         image.SetDirection([0 if abs(each) < TINY else each for each in image.GetDirection()])
+        if not _tells_sides(path, image):
+            image.SetMetaData(SUPPOSED, "yes")
     if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise DataError(f"{said}: {HOLES}")
     return image
@@ -95,18 +101,11 @@ def refuse_odd(size: tuple[int, ...], components: int, said: str) -> None:
 
 
 def oriented(image: sitk.Image) -> bool:
-    """Whether the file of a volume says how the patient lies in it; else its reader supposes.
+    """Whether the file of a volume said how the patient lies in it; else its reader supposed.
 
-    A NIfTI file may have neither qform nor sform, and a NRRD file no anatomical space. The axes
-    of MHA files are the patient's by convention, those of DICOM series by their headers.
+    DICOM series say so by their headers.
     """
-
-    def told(key: str) -> str:
-        return image.GetMetaData(key) if image.HasMetaDataKey(key) else ""
-
-    if codes := [code for code in map(told, ("qform_code", "sform_code")) if code]:
-        return any(code != "0" for code in codes)
-    return told("ITK_InputFilterName") != "NrrdImageIO" or "superior" in told("NRRD_space")
+    return not image.HasMetaDataKey(SUPPOSED)
 
 
 def labels(mask: sitk.Image, said: str) -> NDArray[Any]:
@@ -163,6 +162,28 @@ def _mha_keeps(file: BinaryIO) -> bool | None:
         return None
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return bool(_MHA_HERE.fullmatch(head, start, end)) and content.find(_MHA_LAST, end) < 0
+
+
+def _tells_sides(path: Path, image: sitk.Image) -> bool:
+    """Whether a file gives axes, and says that they are the patient's.
+
+    Those of an MHA file are by convention, unless it calls their meaning unknown.
+    """
+
+    def told(key: str) -> str:
+        return image.GetMetaData(key) if image.HasMetaDataKey(key) else ""
+
+    with path.open("rb") as file:
+        head = file.read(HEADER)
+    match path.suffix.lower():
+        case ".nrrd":
+            fields = _NRRD_END.split(head, 1)[0]
+            return "superior" in told("NRRD_space") and bool(_NRRD_AXES.search(fields))
+        case ".mha":
+            fields = head.split(_MHA_LAST, 1)[0]
+            return bool(_MHA_AXES.search(fields)) and not _MHA_UNKNOWN.search(fields)
+        case _:
+            return any(told(code) not in ("", "0") for code in ("qform_code", "sform_code"))
 
 
 def _refuse_holes(path: Path, reader: sitk.ImageFileReader, said: str) -> None:

@@ -62,18 +62,18 @@ def recognise(source: Source) -> bool:
 def find(source: Source) -> Found:
     """A study for every series of a patient; files that are no image are counted."""
     series: dict[tuple[str, str], list[Header]] = defaultdict(list)
-    unread = 0
+    unread: list[Path] = []
     for path in filter(claims, source.files):
-        if path.name.upper() == INDEX:
-            continue
         if header := _header(path):
             series[header.patient, header.series].append(header)
         else:
-            unread += 1
+            unread.append(path)
+    if series:
+        unread = [path for path in unread if path.name.upper() != INDEX]
     classes = _classes(source, [header for headers in series.values() for header in headers])
     groups = sorted(map(_once, series.values()), key=_kind)
     studies = [_study(source, headers, classes) for headers in groups]
-    return sorted(studies, key=lambda study: study.patient), _skipped(source, unread)
+    return sorted(studies, key=lambda study: study.patient), _skipped(source, len(unread))
 
 
 def _header(path: Path) -> Header | None:

@@ -44,7 +44,7 @@ LAYOUTS = {
 
 
 def recognised(source: Source) -> LayoutName:
-    """The first layout that the source is of.
+    """The first layout that the source is of; DICOM's last where files are called so alone.
 
     Raises:
         DataError: it is of none.
@@ -52,6 +52,8 @@ def recognised(source: Source) -> LayoutName:
     for name in LayoutName:
         if LAYOUTS[name].recognise(source):
             return name
+    if any(map(dicom.claims, source.files)):
+        return LayoutName.DICOM  # which tells that they are damaged
     known = ", ".join(LayoutName)
     raise DataError(f"{source.folder}: holds nothing that is recognised; expected one of {known}")
 
@@ -67,7 +69,7 @@ def left_out(source: Source, layout: LayoutName, *, remedy: str = "") -> list[Sk
         count = sum(path.name.lower().endswith(SUFFIXES) for path in source.files)
     else:
         other = LayoutName.DICOM
-        count = sum(map(dicom.is_dicom, source.files))
+        count = sum(map(dicom.claims, source.files))
     remedy = remedy or f"take them with --layout {other} and another --out"
     told = f"{count} files of {other} are left out; {remedy}"
     return [Skipped(other, told)] if count else []
