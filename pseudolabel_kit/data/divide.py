@@ -153,7 +153,7 @@ def divide(
             return budget.counted(rows, [i for i in group if i in counted])
 
         there = sum(map(size, groups))
-        known = "a mask or a label" if counted == chosen else "a mask, or a class without any"
+        known = "a mask or a label" if counted == chosen else "a mask, or a class without masks"
         fraction = budget.target(there, known, BOUND if copies else "") / max(1, there)
         drawn = draw(bound, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}

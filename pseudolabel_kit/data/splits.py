@@ -216,7 +216,10 @@ def budgeted(rows: Sequence[Row], indices: Iterable[int]) -> set[int]:
 
 
 def _kept(rows: Sequence[Row], training: Sequence[int], share: float, seed: int) -> set[int]:
-    """The training rows that stay labelled, whole patients, by the share of rows that count."""
+    """The training rows that stay labelled: whole patients, by the share of rows that count.
+
+    Rows of theirs of which nothing is known count, too, as they always did.
+    """
     counted = budgeted(rows, training)
     partly = {i for i in training if annotated(rows[i])} - counted  # take nothing of the share
     groups = [group for group in patients(rows, training) if counted & set(group)]
