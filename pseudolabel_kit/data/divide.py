@@ -15,6 +15,7 @@ from pseudolabel_kit.interfaces import Row, Split
 
 Unit: TypeAlias = Literal["patients", "images", "share"]
 By: TypeAlias = Literal["patient", "image"]
+KNOWN = "a mask or a label"
 BOUND = "; patients who share copies are drawn as one, --copies ignore draws them freely"
 TRAINING: tuple[Split, ...] = ("labelled", "unlabelled")
 EXPECTED = "expected 12patients, 200images, or a share such as 0.1"
@@ -63,7 +64,7 @@ class Budget:
         """How much of the budget some rows take: their number, or that of their patients."""
         return len(patients(rows, group)) if self.unit == "patients" else len(group)
 
-    def target(self, there: int, known: str = "", hint: str = "") -> float:
+    def target(self, there: int, known: str = KNOWN, hint: str = "") -> float:
         """The budget in patients or images.
 
         Args:
@@ -153,7 +154,7 @@ def divide(
             return budget.counted(rows, [i for i in group if i in counted])
 
         there = sum(map(size, groups))
-        known = "a mask or a label" if counted == chosen else "a mask, or a class without masks"
+        known = KNOWN if counted == chosen else "a mask, or a class without masks"
         fraction = budget.target(there, known, BOUND if copies else "") / max(1, there)
         drawn = draw(bound, groups, fraction, seed, "labelled", lesions=lesions, size=size)
         chosen = {i for group in drawn for i in group}
